@@ -1,0 +1,104 @@
+/*
+ * backing: where a logical unit's blocks live: a plain file or a block device.
+ *
+ * Thread    backing_open/close/resize/grow from one thread at a time (the daemon's main thread or the
+ *           slow lane; they can sleep on the disk). The try_ calls and a `struct io` from any thread.
+ * Owns      the file descriptor and the lock on it. Freed by backing_close(), which the caller may
+ *           call only when no io is under way.
+ * Knows     bytes; nothing of blocks' sizes, SCSI, or who asks.
+ *
+ * Every transfer is whole or an error: short reads and writes and EINTR are gone on with inside.
+ * A read beyond the end of a file that shrank behind our back is -EIO, never made-up zeros.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+struct backing;
+
+struct backing_options {
+    const char *path;
+    uint64_t size_bytes; /* 0: as large as the image is; it must then exist */
+    bool is_readonly;
+    bool is_new_allowed; /* make a sparse file of size_bytes when there is none */
+};
+
+/* Text for a person, filled on an error: what is wrong with which path, and what to do. */
+struct backing_error {
+    char text[512];
+};
+
+/*
+ * Opens (or makes) the image. The image must be a regular file or a block device and at least
+ * size_bytes long; a larger file is taken as it is and served to size_bytes. An exclusive lock
+ * (a shared one when read-only) keeps a second daemon off it.
+ * 0, or a negative errno with *error filled: -ENOENT, -ENOTDIR, -EACCES, -EBUSY (locked), -EFBIG
+ * (smaller than declared), -ENODEV (a folder, a pipe...), -ENOSPC, -EROFS...
+ */
+int backing_open(const struct backing_options *options, struct backing **out,
+                 struct backing_error *error);
+void backing_close(struct backing *backing);
+
+uint64_t backing_size_bytes(const struct backing *backing); /* what is served */
+const char *backing_path(const struct backing *backing);
+bool backing_is_readonly(const struct backing *backing);
+
+/* One image behind two paths (a link, a bind mount, another name of the device). */
+bool backing_is_same(const struct backing *a, const struct backing *b);
+
+/* Bytes that the file occupies, and what the file system can still give; for status and thresholds. */
+struct backing_usage {
+    uint64_t allocated_bytes, free_bytes;
+};
+int backing_usage(const struct backing *backing, struct backing_usage *usage);
+
+/* Grows what is served to size_bytes (the file is extended sparsely). Never shrinks: -EINVAL. */
+int backing_grow(struct backing *backing, uint64_t size_bytes, struct backing_error *error);
+
+/*
+ * Inline transfers, for what the page cache holds: all the bytes at once, or -EAGAIN when that could
+ * sleep (hand an io to the engine then), or another negative errno. Never blocks on a disk.
+ * A file that does not know RWF_NOWAIT is remembered: reads of tmpfs, which cannot sleep, go on
+ * inline; anything else says -EAGAIN from then on.
+ */
+int backing_try_read(struct backing *backing, const struct iovec *iov, int iov_count,
+                     uint64_t offset_bytes);
+int backing_try_write(struct backing *backing, const struct iovec *iov, int iov_count,
+                      uint64_t offset_bytes);
+
+enum io_op {
+    IO_READ,
+    IO_WRITE,
+    IO_FLUSH, /* fdatasync: everything that was answered before is on stable storage */
+    IO_ZERO,  /* [offset, offset + len) reads as zeros, still allocated or not as the disk likes */
+    IO_PUNCH, /* the same, and its space is given back */
+    IO_OP_COUNT,
+};
+
+/*
+ * One asynchronous transfer. The caller owns it and its memory; both must stay until done() runs,
+ * on the thread of the engine that it was submitted to, never before engine_submit() has returned.
+ */
+struct io {
+    enum io_op op;
+    bool is_durable; /* IO_WRITE: done only when on stable storage (FUA, writethrough) */
+    struct backing *backing;
+    void *bytes;         /* IO_READ, IO_WRITE */
+    uint64_t len_bytes;
+    uint64_t offset_bytes;
+    void (*done)(struct io *io);
+    int result; /* 0, or a negative errno, when done() runs */
+
+    struct { /* the engine's own */
+        struct io *next;
+        struct engine *engine;
+        uint64_t moved_bytes;
+    } engine;
+};
+
+/* Runs one io to its end on the calling thread and leaves io->result; for the thread engine and tests. */
+void backing_run(struct io *io);

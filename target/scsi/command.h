@@ -1,0 +1,160 @@
+/*
+ * command: the SCSI half of a task: what the device server knows of one CDB.
+ *
+ * The transport owns the memory (its task embeds this), fills the first part, and calls
+ * command_start(). From then on the device server owns the command until it calls
+ * transport->finished(), exactly once, from command_finish() and nowhere else.
+ *
+ * Thread    the nexus's worker, for every call in both directions.
+ * SCSI never looks up: data moves through the vtable that the transport brings.
+ * SAM-5 4.9 (the task), 5 (status, sense); the transport turns lengths into residuals.
+ */
+#pragma once
+
+#include "proto/cursor.h"
+#include "proto/pdu.h"
+#include "proto/sense.h"
+#include "target/scsi/gate.h"
+#include "target/worker/buffer.h"
+
+#include <sys/queue.h>
+#include <sys/uio.h>
+
+struct command;
+struct nexus;
+struct itl;
+struct lu;
+struct opcode_row;
+
+enum { COMMAND_CDB_MAX = 32, COMMAND_SCRATCH_BYTES = 192 };
+
+/* SAM-5 table 42 */
+enum scsi_status {
+    STATUS_GOOD = 0x00,
+    STATUS_CHECK_CONDITION = 0x02,
+    STATUS_BUSY = 0x08,
+    STATUS_RESERVATION_CONFLICT = 0x18,
+    STATUS_TASK_SET_FULL = 0x28,
+    STATUS_TASK_ABORTED = 0x40,
+};
+
+/*
+ * A whole, contiguous piece of Data-Out. Pieces come in order of offset and belong to the transport;
+ * the device server gives each back with out_done() when it is done with the bytes.
+ */
+struct burst {
+    uint32_t offset_bytes; /* within the command's transfer */
+    uint32_t bytes;
+    uint8_t *data;
+    bool is_transient; /* data is good only until command_out() returns: use it, or out_keep() it */
+    TAILQ_ENTRY(burst) link; /* free for whoever holds the burst */
+};
+
+struct command_transport {
+    /*
+     * Room for the next `bytes` of Data-In, right where the socket will take them from. Fills up to
+     * iov_cap iovecs whose lengths add up to `bytes` and returns how many; 0 when there is no such
+     * room just now (use in_buffer). Must be followed by in_commit() before anything else of
+     * this command or any other on this worker.
+     */
+    int (*in_reserve)(struct command *command, uint32_t bytes, struct iovec *iov, int iov_cap);
+    /* The first `bytes` of the reserved room are filled; 0 gives it back. is_last: these are the last
+     * of the transfer and command_finish() with GOOD follows at once. */
+    void (*in_commit)(struct command *command, uint32_t bytes, bool is_last);
+    /* The next `bytes` of Data-In stand in `buffer`, which the transport puts back when sent. */
+    void (*in_buffer)(struct command *command, struct buffer *buffer, uint32_t bytes, bool is_last);
+    /* False: enough is queued; send no more until the transport calls command_in_resume(). */
+    bool (*in_has_room)(struct command *command);
+
+    /*
+     * Asks for the first `bytes` of Data-Out (at most expected_out_bytes), in pieces of at most
+     * piece_bytes; one piece if piece_bytes >= bytes. They come through command_out(), the first
+     * perhaps before this returns. At most once a command.
+     */
+    void (*out_want)(struct command *command, uint32_t bytes, uint32_t piece_bytes);
+    /* Makes a transient burst last until out_done(). 0, or -ENOMEM. */
+    int (*out_keep)(struct command *command, struct burst *burst);
+    void (*out_done)(struct command *command, struct burst *burst);
+
+    /* The command is over: status, sense and the counts are final (or was_aborted is set, and
+     * nothing may be answered). Its memory is the transport's again. */
+    void (*finished)(struct command *command);
+};
+
+TAILQ_HEAD(command_list, command);
+
+struct command {
+    /* filled by the transport before command_start() */
+    const struct command_transport *transport;
+    struct nexus *nexus;
+    uint64_t lun; /* the 8-byte LUN structure as one big-endian number */
+    enum task_attribute attribute;
+    uint32_t expected_in_bytes, expected_out_bytes;
+    uint32_t tag;      /* the transport's name for it (the initiator task tag); for logs */
+    uint8_t cdb_len;   /* bytes that came; shorter CDBs are zero-padded to 16 */
+    uint8_t cdb[COMMAND_CDB_MAX];
+
+    /* for the transport, when finished() is called */
+    enum scsi_status status;
+    bool was_aborted;
+    uint64_t transfer_bytes; /* what the CDB (after its allocation length) asked to move */
+    uint8_t sense_len;
+    uint8_t sense[SENSE_BYTES_MAX];
+
+    /* the device server's own */
+    const struct opcode_row *op;
+    struct lu *lu;
+    struct itl *itl;
+    TAILQ_ENTRY(command) nexus_link;
+    struct gate_hold hold;
+    uint16_t io_in_flight;
+    bool is_started, is_held, is_finishing;
+    uint64_t started_ns;
+    /* what the handler of this opcode needs between its steps; each declares its own struct and
+     * takes it with COMMAND_SCRATCH, which checks that it fits */
+    _Alignas(16) uint8_t scratch[COMMAND_SCRATCH_BYTES];
+};
+
+#define COMMAND_SCRATCH(command, type)                                                             \
+    ({                                                                                             \
+        _Static_assert(sizeof(type) <= COMMAND_SCRATCH_BYTES, "scratch is too small");             \
+        (type *)(void *)(command)->scratch;                                                        \
+    })
+
+/* Runs the checks and the handler. May finish before it returns. */
+void command_start(struct command *command);
+
+/* The transport has a piece of Data-Out. */
+void command_out(struct command *command, struct burst *burst);
+
+/* There is room for Data-In again after in_has_room() said no. */
+void command_in_resume(struct command *command);
+
+/*
+ * Aborts it (ABORT TASK, resets, the session's end): finished() comes with was_aborted as soon as
+ * nothing of it can touch the medium any more, perhaps before this returns. Repeating is fine.
+ */
+void command_abort(struct command *command);
+
+/* ---- for the handlers in this room ---- */
+
+void command_finish(struct command *command, enum scsi_status status);
+void command_good(struct command *command);
+
+/* CHECK CONDITION. `why` (a literal) is for the log; NULL where refusing is everyday business. */
+void command_refuse(struct command *command, enum sense_code code, const char *why);
+
+/* The same, pointing at the CDB's (or parameter list's) offending byte, SPC-4 4.5.2.4.2. */
+void command_refuse_field(struct command *command, enum sense_code code, bool is_in_cdb,
+                          uint16_t byte, const char *why);
+
+/* The same with INFORMATION (an LBA, a miscompare's offset). */
+void command_refuse_information(struct command *command, enum sense_code code,
+                                uint64_t information, const char *why);
+
+/* An error of the backing (negative errno) in SCSI's words: 07/27/07 for -ENOSPC, 03/11/00 or 03/0C/00 ... */
+void command_refuse_errno(struct command *command, int error);
+
+/* Answers a parameter-data command: cut to the allocation length and what is expected, then GOOD. */
+void command_reply(struct command *command, const void *bytes, size_t len,
+                   uint32_t allocation_length);

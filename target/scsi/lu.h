@@ -1,0 +1,70 @@
+/*
+ * lu: a logical unit: an image with an identity, shared by every nexus that may see it.
+ *
+ * Thread    made, grown and closed by the main thread; used from every worker. `blocks` and
+ *           `reserved` are read without a lock by every command; the rest that changes is under `mutex`,
+ *           held for microseconds and never across I/O.
+ * Ends      lu_close(), once no LUN map names it and no command is left (scsi_target_set_map says when).
+ */
+#pragma once
+
+#include "backing/backing.h"
+#include "target/scsi/gate.h"
+#include "target/scsi/identity.h"
+#include "target/scsi/nexus.h"
+#include "target/scsi/reservation.h"
+#include "target/worker/worker.h"
+
+enum cache_mode {
+    CACHE_WRITEBACK,    /* WCE=1: GOOD means in the page cache */
+    CACHE_WRITETHROUGH, /* WCE=0: GOOD means on stable storage */
+};
+
+struct lu_options {
+    struct backing *backing; /* taken over */
+    struct identity identity;
+    bool is_readonly;
+    enum cache_mode cache;
+    uint16_t rotation_rpm; /* VPD B1h: 1 is not rotating, 0 is not said */
+};
+
+/* What one worker has counted; summed when somebody asks. */
+struct lu_counters {
+    _Atomic uint64_t reads, writes, read_bytes, written_bytes, others, errors, conflicts;
+} __attribute__((aligned(64)));
+
+struct lu {
+    struct identity identity;
+    struct backing *backing;
+    uint32_t block_bytes;
+    uint8_t block_shift;
+    _Atomic uint64_t blocks;
+    bool is_readonly;
+    enum cache_mode cache;
+    uint16_t rotation_rpm;
+
+    _Atomic bool reserved; /* is anybody's reservation in the way? */
+    pthread_mutex_t mutex;
+    LIST_HEAD(, itl) itls;
+    struct reservation reservation;
+    struct gate gate;
+    uint32_t mode_changes;
+    struct lu_counters counters[WORKERS_MAX];
+};
+
+/* 0, -ENOMEM, or -EINVAL (the image is no multiple of the block size, or has no block). */
+int lu_open(const struct lu_options *options, struct lu **out);
+void lu_close(struct lu *lu);
+
+/* The image has grown: tell what is served now, and raise CAPACITY DATA HAS CHANGED. */
+void lu_capacity_changed(struct lu *lu);
+
+/* Sums over the workers. */
+struct lu_statistics {
+    uint64_t reads, writes, read_bytes, written_bytes, others, errors, conflicts;
+};
+void lu_statistics(const struct lu *lu, struct lu_statistics *sum);
+unsigned lu_nexus_count(struct lu *lu);
+
+/* Who holds a SCSI-2 reservation: fills the initiator port's name and answers true, or false. */
+bool lu_reservation_holder(struct lu *lu, char port[INITIATOR_PORT_MAX + 1]);
