@@ -1,0 +1,65 @@
+/*
+ * opcodes: the one table of what the device server does.
+ *
+ * It drives dispatch, reservation and unit attention checks, the CDB mask and LBA checks, REPORT
+ * SUPPORTED OPERATION CODES and statistics names. A row without a reservation class does not compile.
+ */
+#pragma once
+
+#include "target/scsi/command.h"
+#include "target/scsi/reservation.h"
+
+enum { OPCODE_NO_SA = -1, OPCODE_USAGE_BYTES = 16 };
+
+enum data_direction {
+    DATA_NONE,
+    DATA_IN,
+    DATA_OUT,
+};
+
+enum ua_class {
+    UA_REPORT,  /* a pending unit attention ends the command */
+    UA_KEEP,    /* INQUIRY, REPORT LUNS: goes on, the condition stays (SAM-5 5.14) */
+    UA_TELL,    /* REQUEST SENSE: the condition is its data */
+};
+
+/* Where the CDB has its LBA and length, and that both must lie on the unit (checked before run()). */
+enum lba_rule {
+    LBA_NONE,
+    LBA_6,
+    LBA_10,
+    LBA_12,
+    LBA_16,
+    LBA_CAW,
+};
+
+enum opcode_needs {
+    NEEDS_NOTHING = 0,
+    NEEDS_VAAI = 1,   /* only on a unit whose identity has the capability set */
+    NEEDS_UNIT = 2,   /* a unit must be there; without it 05/25/00 */
+    NEEDS_MEDIUM = 4, /* not while stopped by START STOP UNIT */
+    NEEDS_WRITE = 8,  /* 07/27/00 on a read-only unit */
+};
+
+struct opcode_row {
+    uint8_t opcode;
+    int16_t service_action; /* OPCODE_NO_SA: has none */
+    const char *name;       /* the standard's: "READ(10)" */
+    void (*run)(struct command *command);
+    enum data_direction direction;
+    enum lba_rule lba;
+    enum reservation_class reservation;
+    enum ua_class unit_attention;
+    unsigned needs;
+    uint8_t cdb_len;
+    uint8_t usage[OPCODE_USAGE_BYTES]; /* CDB usage data, SPC-4 6.35: a bit not set must be zero */
+    void (*out)(struct command *command, struct burst *burst); /* Data-Out has come; DATA_OUT rows */
+    void (*in_resume)(struct command *command);                /* there is room again; may be NULL */
+    void (*abort)(struct command *command); /* let go of what it waits for; NULL: nothing to do */
+};
+
+extern const struct opcode_row opcode_table[];
+extern const unsigned opcode_count;
+
+/* The row for this CDB; NULL with *known_opcode telling whether only the service action is unknown. */
+const struct opcode_row *opcode_find(const uint8_t *cdb, bool *known_opcode);
