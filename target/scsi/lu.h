@@ -44,6 +44,8 @@ struct lu {
     uint16_t rotation_rpm;
 
     _Atomic bool reserved; /* is anybody's reservation in the way? */
+    /* Set by START STOP UNIT and MODE SELECT (D_SENSE, SWP); for all nexuses, until the daemon ends. */
+    _Atomic bool is_stopped, has_descriptor_sense, is_write_protected;
     pthread_mutex_t mutex;
     LIST_HEAD(, itl) itls;
     struct reservation reservation;
