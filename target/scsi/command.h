@@ -106,6 +106,7 @@ struct command {
     struct lu *lu;
     struct itl *itl;
     TAILQ_ENTRY(command) nexus_link;
+    uint64_t arrival; /* nexus.c's: its place among all commands of its worker */
     struct gate_hold hold;
     uint16_t io_in_flight;
     bool is_started, is_held, is_finishing;

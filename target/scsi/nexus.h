@@ -9,6 +9,7 @@
 
 #include "proto/pdu.h"
 #include "target/scsi/command.h"
+#include "target/scsi/unit_attention.h"
 
 #include <stdatomic.h>
 #include <sys/queue.h>
@@ -16,6 +17,9 @@
 struct worker;
 struct scsi_target;
 struct lun_map;
+struct lun_entry;
+struct map_change;
+struct drain_part;
 
 enum { INITIATOR_NAME_MAX = 223, INITIATOR_PORT_MAX = INITIATOR_NAME_MAX + 32 };
 
@@ -25,10 +29,20 @@ struct itl {
     struct lu *lu;
     uint16_t lun;
     _Atomic uint32_t unit_attentions; /* shared: a set of pending enum unit_attention bits */
-    unsigned commands;                /* started, not finished */
-    unsigned ordered;                 /* of these, ORDERED ones that hold others back */
-    struct command_list held;         /* waiting for an ORDERED one, or ORDERED and waiting */
+    unsigned commands;                /* begun, not ended */
+    unsigned ordered;                 /* of these, ORDERED ones */
+    unsigned held;                    /* of these, waiting for an ORDERED one, or ORDERED and waiting */
+    bool is_resuming;                 /* held ones are being let go, further down the stack */
+    bool lost_commands;               /* to a CLEAR TASK SET of another nexus that is under way */
+    const struct map_change *gone_by; /* took it out of the nexus's map; freed with its last command */
     LIST_ENTRY(itl) lu_link;          /* shared: under the LU's mutex */
+};
+
+/* A walk over a nexus's commands that stays good while they end, and while the nexus itself does. */
+struct nexus_walk {
+    struct nexus *nexus; /* NULL: it was closed on the way */
+    struct command *next;
+    struct nexus_walk *outer;
 };
 
 struct nexus {
@@ -42,6 +56,7 @@ struct nexus {
     struct command_list commands; /* started and not finished, oldest first */
     struct lun_map *map;          /* the one that this worker has been told of */
     struct itl **itls;            /* by the map's index; NULL until first used */
+    struct nexus_walk *walks;     /* innermost first */
     LIST_ENTRY(nexus) worker_link;
 };
 
@@ -51,5 +66,71 @@ int nexus_open(struct nexus *nexus, struct worker *worker, struct scsi_target *t
                uint16_t relative_target_port);
 void nexus_close(struct nexus *nexus);
 
-/* Aborts every command; they finish as they can. */
+/* Aborts every command, the newest first; they finish as they can. */
 void nexus_abort_all(struct nexus *nexus);
+
+/*
+ * The map's entry for an 8-byte LUN structure (SAM-5 4.7: peripheral device addressing on bus 0, or flat
+ * space addressing, one level); NULL when there is no such LUN for this initiator.
+ */
+const struct lun_entry *nexus_lun(const struct nexus *nexus, uint64_t lun_structure);
+
+/*
+ * What the nexus knows of that LUN; with `make`, made at its first use with POWER ON pending. NULL: no
+ * such LUN, or (nexus_lun() then says that there is one) no memory for it: answer BUSY, since 05/25/00
+ * would be taken for the loss of the LUN.
+ */
+struct itl *nexus_itl(struct nexus *nexus, uint64_t lun_structure, bool make);
+
+/* The LUNs that this initiator may see, ascending: fills up to `cap`, returns how many there are. */
+unsigned nexus_report_luns(const struct nexus *nexus, uint16_t *luns, unsigned cap);
+
+/* Takes a pending condition back on every unit of the nexus. */
+void nexus_clear_unit_attention(struct nexus *nexus, enum unit_attention ua);
+
+/* ---- for command.c ---- */
+
+/*
+ * The command joins its nexus's task set; command->itl is set before (NULL: it addresses no unit). True:
+ * it may run now. False: its task attribute makes it wait (is_held is set), and command_run() is called
+ * for it from another command's nexus_command_end().
+ */
+bool nexus_command_begin(struct command *command);
+
+/* The command is dead and leaves; lets those go that waited for it. After this the nexus may be gone. */
+void nexus_command_end(struct command *command);
+
+/* A held command is aborted: command_run() will not be called for it. nexus_command_end() must follow. */
+void nexus_command_unhold(struct command *command);
+
+/* ---- for this room: what a worker keeps ---- */
+
+struct nexus_list_walk {
+    struct nexus *next;
+    struct nexus_list_walk *outer;
+};
+
+struct scsi_worker {
+    LIST_HEAD(, nexus) nexuses;
+    LIST_HEAD(, drain_part) drains; /* that wait for commands of this worker */
+    uint64_t arrivals;              /* given to the latest command */
+    struct nexus_list_walk *walks;  /* innermost first */
+};
+
+/* Makes worker->scsi if it is not there; nexus_open() does. 0 or -ENOMEM. On the worker. */
+int scsi_worker_open(struct worker *worker);
+/* No nexus is left on it. Without worker->scsi it does nothing. Before workers_stop(). */
+void scsi_worker_close(struct worker *worker);
+
+/* Calls each() for every nexus of this worker; it may close nexuses, this one too. */
+void scsi_worker_each_nexus(struct worker *worker, void (*each)(struct nexus *nexus, void *context),
+                            void *context);
+
+/* The nexus moves to another map, which it refers to from here on. Units that are not visible in it stay
+ * behind: marked with `by`, or freed at once if nothing runs on them. True: some were marked. */
+bool nexus_move(struct nexus *nexus, struct lun_map *map, const struct map_change *by);
+
+/* Aborts the commands that matches() says yes to, the newest first, so that none which another held
+ * back starts in between. */
+void nexus_abort(struct nexus *nexus, bool (*matches)(void *context, const struct command *command),
+                 void *context);

@@ -2,14 +2,18 @@
  * reservation: who has reserved a logical unit, and whom that keeps out.
  *
  * SCSI-2 RESERVE and RELEASE as SPC-2 5.5.1 describes them, one holder (a nexus) a unit. Persistent
- * reservations get their place here. All calls are made with the LU's mutex held.
+ * reservations get their place here. The calls take the LU's mutex, except where no reservation stands
+ * (lu->reserved), which is one load.
  */
 #pragma once
+
+#include "target/scsi/command.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
 struct nexus;
+struct lu;
 
 /* How a reservation of another nexus treats an opcode (SPC-2 table 10, SPC-4 table 45). */
 enum reservation_class {
@@ -25,5 +29,20 @@ enum reservation_class {
 struct reservation {
     struct nexus *holder; /* SCSI-2; NULL: none */
     uint64_t holder_id;
-    uint64_t since_ns;
+    uint64_t since_ns; /* CLOCK_MONOTONIC */
 };
+
+/* Must this nexus's command of that class end with RESERVATION CONFLICT? */
+bool reservation_conflicts(struct lu *lu, const struct nexus *nexus, enum reservation_class class);
+
+/* RESERVE: STATUS_GOOD, for the holder again too, or STATUS_RESERVATION_CONFLICT. */
+enum scsi_status reservation_take(struct lu *lu, struct nexus *nexus);
+
+/* RELEASE: frees the unit if this nexus holds it; no effect, and no error, otherwise. */
+void reservation_release(struct lu *lu, const struct nexus *nexus);
+
+/* The nexus is lost: what it held is free. */
+void reservation_drop_nexus(struct lu *lu, const struct nexus *nexus);
+
+/* A reset: nobody holds the unit. True: somebody did; `port` (may be NULL) gets the holder's name. */
+bool reservation_drop_all(struct lu *lu, char *port, size_t port_cap);
