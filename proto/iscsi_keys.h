@@ -1,5 +1,6 @@
 /*
- * iscsi_keys: the login keys of RFC 7143 section 13 as one table, and negotiation as a walk over it.
+ * iscsi_keys: the login keys of RFC 7143 section 13 as one table, and negotiation as a walk over
+ * it.
  *
  * Each key keeps what we would like (mine), what the other side said (theirs) and what holds
  * (agreed). The target never originates a key that the initiator may not know: ESX 3 ends a login
@@ -51,13 +52,13 @@ enum key_id {
 };
 
 enum key_rule {
-    KEY_RULE_AND,     /* Yes only when both say Yes */
-    KEY_RULE_OR,      /* No only when both say No */
+    KEY_RULE_AND, /* Yes only when both say Yes */
+    KEY_RULE_OR,  /* No only when both say No */
     KEY_RULE_MIN,
     KEY_RULE_MAX,
     KEY_RULE_LIST,    /* the first of the offerer's list that the other takes */
     KEY_RULE_DECLARE, /* one side says it, no answer */
-    KEY_RULE_CHAP,    /* belongs to the authentication exchange: handed to login, not answered here */
+    KEY_RULE_CHAP, /* belongs to the authentication exchange: handed to login, not answered here */
     KEY_RULE_REFUSED, /* known, and always answered by the same word (`refusal`) */
 };
 
@@ -83,11 +84,24 @@ struct key_row {
     bool is_number, is_bool;
     uint32_t min, max, standard; /* the RFC's range and default */
     uint32_t mine;               /* what nestor would like, unless configured otherwise */
-    const char *list;            /* KEY_RULE_LIST: what nestor takes, best first */
-    const char *refusal;         /* KEY_RULE_REFUSED */
+    const char *list;    /* KEY_RULE_LIST: what nestor takes; agreed[] is an index into it */
+    const char *refusal; /* KEY_RULE_REFUSED */
 };
 
 extern const struct key_row key_table[KEY_COUNT];
+
+/* agreed[KEY_AUTH_METHOD] */
+enum key_auth {
+    KEY_AUTH_NONE = 0,
+    KEY_AUTH_CHAP = 1,
+    KEY_AUTH_NOT_NEGOTIATED = 2, /* the initiator has not offered AuthMethod */
+};
+
+/* agreed[KEY_HEADER_DIGEST] and agreed[KEY_DATA_DIGEST] */
+enum key_digest {
+    KEY_DIGEST_NONE = 0,
+    KEY_DIGEST_CRC32C = 1,
+};
 
 /* NULL when nobody knows that key. Key names are case sensitive. */
 const struct key_row *key_find(struct slice name);
@@ -101,33 +115,46 @@ struct key_text {
 
 /*
  * One side's view of one connection's negotiation. Numbers and booleans (0, 1) live in the arrays;
- * for KEY_RULE_LIST agreed[] is the index of the item in the row's list.
+ * for KEY_RULE_LIST agreed[] is the index of the item in the row's list. MaxRecvDataSegmentLength
+ * is each side's own: agreed[] is what the initiator takes (the most that we may send), mine[] what
+ * we do.
  */
 struct negotiation {
     uint32_t mine[KEY_COUNT], theirs[KEY_COUNT], agreed[KEY_COUNT];
-    bool offered[KEY_COUNT];  /* they named it in this login; a second time is an error */
+    bool offered[KEY_COUNT]; /* they named it in this login; a second time is an error */
     bool answered[KEY_COUNT];
+    bool declared; /* negotiation_declare() has said its part */
     bool is_discovery;
-    const char *auth_list;    /* what to take of AuthMethod: "CHAP", "None", or "CHAP,None" */
+    const char *auth_list; /* what to take of AuthMethod: "CHAP", "None", or "CHAP,None" */
     struct key_text initiator_name, initiator_alias, target_name, session_type;
 };
 
 /* What to do after one key. Everything but KEY_FATAL goes on. */
 enum key_outcome {
-    KEY_DONE,      /* taken, and answered where the rule has an answer */
-    KEY_FOR_CHAP,  /* the pair belongs to the CHAP exchange */
-    KEY_FOR_TEXT,  /* SendTargets in full feature phase: the text handler's */
-    KEY_FATAL,     /* the login (or the text exchange) must be refused with *status */
+    KEY_DONE,     /* taken, and answered where the rule has an answer */
+    KEY_FOR_CHAP, /* the pair belongs to the CHAP exchange */
+    KEY_FOR_TEXT, /* SendTargets in full feature phase: the text handler's */
+    KEY_FATAL,    /* the login (or the text exchange) must be refused with *status */
 };
 
-/* mine = the rows' `mine`, agreed = the RFC's defaults. */
+/*
+ * mine = the rows' `mine`, agreed = the RFC's defaults. The caller may change mine[] and
+ * is_discovery afterwards; auth_list must outlive the negotiation.
+ */
 void negotiation_init(struct negotiation *n, const char *auth_list);
 
 /*
  * Takes one pair that the initiator sent and appends our answer, if the rule has one, to `answer`.
- * An unknown key is answered NotUnderstood; a value out of range or a word that is none, Reject; a key
- * that has no meaning here, Irrelevant. KEY_FATAL (a duplicate, a key in the wrong phase that the RFC
- * forbids, a name that is none) sets *status to the login status that says why.
+ * An unknown key is answered NotUnderstood; a value out of range or a word that is none, Reject
+ * (and the default stays agreed); a key that has no meaning here, Irrelevant. KEY_FATAL (a
+ * duplicate, a key in the wrong phase that the RFC forbids, a name that is none) sets *status to
+ * the login status that says why. An answer that did not fit is for the caller to notice:
+ * answer->overflow.
+ *
+ * `phase` is one of KEY_IN_SECURITY, KEY_IN_OPERATIONAL and KEY_IN_FULL_FEATURE; `is_leading` is
+ * true for all keys of the first login request (with its continuations). Whether a key is
+ * Irrelevant in a discovery session can be known only once SessionType has been taken: keys that
+ * come before it in the text are negotiated as in a normal session, which harms nobody.
  */
 enum key_outcome negotiation_take(struct negotiation *n, struct slice key, struct slice value,
                                   enum key_phase phase, bool is_leading, struct builder *answer,
@@ -139,5 +166,6 @@ enum key_outcome negotiation_take(struct negotiation *n, struct slice key, struc
  */
 void negotiation_declare(struct negotiation *n, struct builder *answer);
 
-/* After both have moved to full feature phase: FirstBurstLength is cut to MaxBurstLength, and so on. */
+/* After both have moved to full feature phase: FirstBurstLength is cut to MaxBurstLength, and so
+ * on. */
 void negotiation_settle(struct negotiation *n);
