@@ -35,7 +35,8 @@ size_t chap_digest(enum chap_algorithm algorithm, uint8_t identifier, struct sli
 /*
  * Decodes a binary value: 0x hexadecimal or 0b base64, RFC 7143 6.1. Writes at most `cap` bytes.
  * Returns the length, or -EINVAL (not such a value) or -ENOSPC (longer than cap). An odd number of
- * hexadecimal digits is read as if a zero stood before it.
+ * hexadecimal digits is read as if a zero stood before it; base64 must be padded and canonical.
+ * What was written before an error was found means nothing.
  */
 int chap_decode(struct slice value, uint8_t *bytes, size_t cap);
 
