@@ -50,7 +50,10 @@ bool backing_is_readonly(const struct backing *backing);
 /* One image behind two paths (a link, a bind mount, another name of the device). */
 bool backing_is_same(const struct backing *a, const struct backing *b);
 
-/* Bytes that the file occupies, and what the file system can still give; for status and thresholds. */
+/*
+ * Bytes that the file occupies, and what the file system can still give; for status and thresholds.
+ * A block device is all allocated, and what it can still give isn't known: UINT64_MAX.
+ */
 struct backing_usage {
     uint64_t allocated_bytes, free_bytes;
 };
@@ -85,9 +88,9 @@ enum io_op {
  */
 struct io {
     enum io_op op;
-    bool is_durable; /* IO_WRITE: done only when on stable storage (FUA, writethrough) */
+    bool is_durable; /* what changes data: done only when on stable storage (FUA, writethrough) */
     struct backing *backing;
-    void *bytes;         /* IO_READ, IO_WRITE */
+    void *bytes; /* IO_READ, IO_WRITE */
     uint64_t len_bytes;
     uint64_t offset_bytes;
     void (*done)(struct io *io);
@@ -97,6 +100,8 @@ struct io {
         struct io *next;
         struct engine *engine;
         uint64_t moved_bytes;
+        unsigned failed_syncs;
+        uint8_t step, retries;
     } engine;
 };
 

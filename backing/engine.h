@@ -27,10 +27,10 @@ enum engine_kind {
 int engine_create(enum engine_kind kind, struct ev_loop *loop, struct job_pool *jobs,
                   struct engine **out, const char **reason);
 
-/* Only when nothing is under way. */
+/* Only when nothing is under way, and not from within a done(). */
 void engine_destroy(struct engine *engine);
 
-/* Never fails at once: what cannot be queued comes back through done() with -ENOMEM or -EAGAIN. */
+/* Never fails at once: what is wrong with an io comes back through its done(); what has no room waits. */
 void engine_submit(struct engine *engine, struct io *io);
 
 enum engine_kind engine_kind(const struct engine *engine);
@@ -39,7 +39,8 @@ unsigned engine_in_flight(const struct engine *engine);
 /*
  * job_pool: a small pool of threads, one for the whole process, for calls that can sleep on a disk
  * (the thread engine's transfers; the slow lane's open, fallocate, reflink, fsync, stat). Threads
- * start when first needed and end with the pool.
+ * start when first needed and end when they have been idle for a while; one stays, so that a submitted
+ * job always runs.
  */
 struct job {
     void (*run)(struct job *job);  /* on a pool thread */

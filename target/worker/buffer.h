@@ -44,3 +44,6 @@ void buffer_put(struct buffer_pool *pool, struct buffer *buffer); /* drops one r
 
 /* Gives memory that has been idle since the last call back to the system. */
 void buffer_pool_trim(struct buffer_pool *pool);
+
+/* Nothing is kept for reuse: there is nothing to trim. */
+bool buffer_pool_is_bare(const struct buffer_pool *pool);

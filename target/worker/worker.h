@@ -31,8 +31,10 @@ struct worker {
 
     pthread_t thread;
     ev_prepare turn;
-    ev_timer trim;
+    ev_idle again; /* on while turn ends are left over for the next turn */
+    ev_timer trim; /* on while buffers are kept */
     struct turn_end_list turn_ends;
+    struct message stop;
 };
 
 struct workers_options {
@@ -94,7 +96,7 @@ struct broadcast {
     void (*done)(struct broadcast *broadcast);
     struct mailbox *home;
     _Atomic unsigned waiting;
-    struct {
+    struct broadcast_part {
         struct message message;
         struct broadcast *broadcast;
         struct worker *worker;

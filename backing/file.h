@@ -1,0 +1,27 @@
+/*
+ * file: the inside of a `struct backing`, for the engines in this folder.
+ *
+ * All of it is set when the image is opened; the atomics change while several threads use it.
+ */
+#pragma once
+
+#include "backing/backing.h"
+
+#include <stdatomic.h>
+
+struct backing {
+    int fd;
+    char *path;
+    bool is_readonly, is_block_device;
+    bool is_memory; /* tmpfs: can't sleep on a disk */
+    dev_t device;   /* of the file system, or the block device itself */
+    ino_t inode;    /* 0 for a block device */
+    _Atomic uint64_t size_bytes;
+
+    /* What the file system has said it can't do; asked only once. */
+    atomic_bool lacks_nowait_read, lacks_nowait_write;
+    atomic_bool lacks_dsync, lacks_punch, lacks_zero_range;
+
+    /* How often the disk has failed to keep what was written; see transfer.c. */
+    _Atomic unsigned failed_syncs;
+};

@@ -1,0 +1,36 @@
+/*
+ * transfer: a `struct io` as the system calls that it takes, one after the other.
+ *
+ * An engine asks for the next call, makes it in its own way, and gives the result back, until the
+ * transfer says that it is over. So short transfers, EINTR, and what a file system can't do are
+ * handled here once. One thread at a time for one io.
+ */
+#pragma once
+
+#include "backing/backing.h"
+
+enum call_kind {
+    CALL_NOTHING, /* to make no call at all: the result is known */
+    CALL_READ,
+    CALL_WRITE,
+    CALL_SYNC_DATA,
+    CALL_FALLOCATE,
+};
+
+struct call {
+    enum call_kind kind;
+    int fd;
+    int flags; /* CALL_WRITE: RWF_...; CALL_FALLOCATE: FALLOC_FL_... */
+    void *bytes;
+    uint64_t len_bytes; /* fits 32 bits unless CALL_FALLOCATE */
+    uint64_t offset_bytes;
+};
+
+void transfer_begin(struct io *io);
+void transfer_next(const struct io *io, struct call *call);
+
+/* `result` as the kernel gives it: a count or a negative errno. True when io->result is set. */
+bool transfer_went(struct io *io, int64_t result);
+
+/* From transfer_begin() to the end on the calling thread. */
+void transfer_run(struct io *io);
