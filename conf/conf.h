@@ -13,18 +13,26 @@
 /*
  * Reads `path` (with its @include files) and, if there, STATE_DIR/managed.conf; checks the whole.
  * 0, or -EINVAL with every problem in *problems (the model must still be freed), or -ENOMEM.
- * A managed object that the person's file now defines too is left to the person's file, with a note in
- * *notes.
+ * A managed object that the person's file now defines too is left to the person's file, with a note
+ * in *notes.
  */
 int conf_load(const char *path, struct model *model, struct model_problems *problems,
               struct model_problems *notes);
 
-/* What a model must fulfil whoever made it: names, duplicates, ranges, folders, secrets. -EINVAL as above. */
+/* What a model must fulfil whoever made it: names, duplicates, ranges, folders, secrets. -EINVAL as
+ * above. */
 int conf_check(struct model *model, struct model_problems *problems);
 
 /*
- * Writes the managed part of the model to STATE_DIR/managed.conf: a new file, fsynced, renamed over the old
- * one, folder fsynced. 0 or a negative errno with *error for a person (at least 512 bytes).
+ * What only the file system knows, and may mend later: images that are missing or smaller than
+ * declared, folders that are not there. For `nestord -t`; a daemon that runs leaves such a LUN out
+ * and serves the others. -EINVAL as above.
+ */
+int conf_check_files(const struct model *model, struct model_problems *problems);
+
+/*
+ * Writes the managed part of the model to STATE_DIR/managed.conf: a new file, fsynced, renamed over
+ * the old one, folder fsynced. 0 or a negative errno with *error for a person (at least 512 bytes).
  */
 int conf_write_managed(const struct model *model, char *error, size_t error_cap);
 

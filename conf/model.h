@@ -1,10 +1,10 @@
 /*
  * model: what the operator declared, as plain structs. It knows nothing of the running daemon.
  *
- * Loaded from the person's file and state_dir/managed.conf (what nestorctl added or changed), checked
- * as a whole, compared with another model to make a plan, and written back (the managed part only).
- * Text is owned by the model and freed by model_free(). A NULL string and a negative number mean
- * "not said".
+ * Loaded from the person's file and state_dir/managed.conf (what nestorctl added or changed),
+ * checked as a whole, compared with another model to make a plan, and written back (the managed
+ * part only). Text is owned by the model and freed by model_free(). A NULL string and a negative
+ * number mean "not said".
  */
 #pragma once
 
@@ -19,9 +19,13 @@ enum model_origin {
 
 /* Where a thing was said, for messages. */
 struct model_place {
-    const char *file; /* owned by the model */
+    const char *file; /* owned by the model; NULL: in no file */
     unsigned line;
 };
+
+/* The most keys that one group can hold; `said` tells by the row's number in its scope
+ * (conf/keys.h). */
+enum { MODEL_KEYS_MAX = 16 };
 
 struct model_strings {
     char **items;
@@ -35,13 +39,15 @@ struct model_lun {
     uint64_t size_bytes; /* 0: as large as the image */
     bool is_readonly;
     bool is_writethrough;
-    int vaai; /* -1 not said, 0, 1 */
+    int vaai;                                 /* -1 not said, 0, 1 */
     uint32_t block_size, physical_block_size; /* 0: not said */
-    int rotation; /* rpm; 1: does not rotate; -1 not said */
+    int rotation;                             /* rpm; 1: does not rotate; -1 not said */
     char *serial, *naa, *product;
     struct model_strings initiators; /* the mask */
     enum model_origin origin;
     struct model_place place;
+    struct model_place said[MODEL_KEYS_MAX];
+    unsigned target_index, index; /* "targets[0].luns[1]" of the file that said it */
 };
 
 struct model_chap {
@@ -50,6 +56,7 @@ struct model_chap {
     /* read from the files when the model is checked; wiped by model_free() */
     char *secret, *mutual_secret;
     struct model_place place;
+    struct model_place said[MODEL_KEYS_MAX];
 };
 
 struct model_target {
@@ -60,8 +67,12 @@ struct model_target {
     struct model_chap chap;
     struct model_lun *luns; /* ascending by lun after the check */
     unsigned lun_count;
+    bool is_managed; /* managed.conf's own mark of a target that it defines, and does not only add
+                        to */
     enum model_origin origin;
     struct model_place place;
+    struct model_place said[MODEL_KEYS_MAX];
+    unsigned index;
 };
 
 enum model_engine { MODEL_ENGINE_AUTO, MODEL_ENGINE_URING, MODEL_ENGINE_THREADS };
@@ -77,22 +88,41 @@ struct model {
     struct model_chap discovery_chap;
     struct model_target *targets;
     unsigned target_count;
+    struct model_place said[MODEL_KEYS_MAX];
     char **files; /* every file that was read, for places to point into */
     unsigned file_count;
 };
 
 void model_free(struct model *model); /* a zeroed one too */
 
-/* Deep copies; NULL-safe sources. 0 or -ENOMEM. */
+/*
+ * Deep copies; what a source does not say stays unsaid. A copy was said in no file, since it may
+ * outlive the model whose files its places would point into. 0, or -ENOMEM with nothing left in
+ * *to.
+ */
 int model_lun_copy(struct model_lun *to, const struct model_lun *from);
 void model_lun_free(struct model_lun *lun);
+int model_target_copy(struct model_target *to, const struct model_target *from);
+void model_target_free(struct model_target *target);
+
+void model_lun_init(struct model_lun *lun); /* nothing said yet */
+int model_strings_add(struct model_strings *strings, const char *item);
+void model_strings_free(struct model_strings *strings); /* not said any more */
 
 struct model_target *model_find_target(const struct model *model, const char *name);
 struct model_lun *model_find_lun(const struct model_target *target, unsigned lun);
 
-/* Adds a target (all zero but its name) or a LUN. NULL: no memory. The pointers move at the next add. */
+/* Adds a target (all zero but its name) or a LUN. NULL: no memory. The pointers move at the next
+ * add. */
 struct model_target *model_add_target(struct model *model, const char *name);
 struct model_lun *model_add_lun(struct model_target *target, unsigned lun);
+
+/* The same with one that is made already; its memory is taken over (*from is zeroed). */
+struct model_target *model_take_target(struct model *model, struct model_target *from);
+struct model_lun *model_take_lun(struct model_target *target, struct model_lun *from);
+
+/* The model's own copy of a file's name, for places. NULL: no memory. */
+const char *model_file(struct model *model, const char *name);
 void model_remove_target(struct model *model, const char *name);
 void model_remove_lun(struct model_target *target, unsigned lun);
 
@@ -103,6 +133,11 @@ void model_remove_lun(struct model_target *target, unsigned lun);
 struct model_problems {
     char **lines;
     unsigned count;
+    bool is_incomplete; /* there was no memory for a line */
+    struct model_problem_place {
+        char *file;
+        unsigned line;
+    } * places; /* of each line, to keep the order */
 };
 void model_problems_add(struct model_problems *problems, const struct model_place *place,
                         const char *format, ...) __attribute__((format(printf, 3, 4)));
