@@ -30,7 +30,7 @@ static inline struct slice slice_of(const void *bytes, size_t len)
 /* For literals and other terminated strings of our own; never for wire bytes. */
 static inline struct slice slice_str(const char *text)
 {
-    return (struct slice){ .bytes = (const uint8_t *)text, .len = strlen(text) };
+    return slice_of(text, strlen(text)); /* own text: literals and configured lists */
 }
 
 static inline bool slice_equal(struct slice a, struct slice b)

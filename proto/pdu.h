@@ -285,8 +285,8 @@ struct pdu {
 
 enum pdu_error {
     PDU_OK = 0,
-    PDU_UNKNOWN_OPCODE,  /* answer: Reject, command not supported */
-    PDU_INVALID_FIELD,   /* answer: Reject, invalid PDU field */
+    PDU_UNKNOWN_OPCODE, /* answer: Reject, command not supported */
+    PDU_INVALID_FIELD,  /* answer: Reject, invalid PDU field */
 };
 
 /* Fills *pdu; on an error opcode, lengths and initiator_task_tag are filled all the same. */
