@@ -14,7 +14,6 @@
 #include "proto/cursor.h"
 #include "proto/pdu.h"
 #include "proto/sense.h"
-#include "target/scsi/gate.h"
 #include "target/worker/buffer.h"
 
 #include <sys/queue.h>
@@ -26,7 +25,7 @@ struct itl;
 struct lu;
 struct opcode_row;
 
-enum { COMMAND_CDB_MAX = 32, COMMAND_SCRATCH_BYTES = 192 };
+enum { COMMAND_CDB_MAX = 32, COMMAND_SCRATCH_BYTES = 448 };
 
 /* SAM-5 table 42 */
 enum scsi_status {
@@ -39,8 +38,8 @@ enum scsi_status {
 };
 
 /*
- * A whole, contiguous piece of Data-Out. Pieces come in order of offset and belong to the transport;
- * the device server gives each back with out_done() when it is done with the bytes.
+ * A whole, contiguous piece of Data-Out. Pieces come in order of offset and belong to the
+ * transport; the device server gives each back with out_done() when it is done with the bytes.
  */
 struct burst {
     uint32_t offset_bytes; /* within the command's transfer */
@@ -58,8 +57,8 @@ struct command_transport {
      * this command or any other on this worker.
      */
     int (*in_reserve)(struct command *command, uint32_t bytes, struct iovec *iov, int iov_cap);
-    /* The first `bytes` of the reserved room are filled; 0 gives it back. is_last: these are the last
-     * of the transfer and command_finish() with GOOD follows at once. */
+    /* The first `bytes` of the reserved room are filled; 0 gives it back. is_last: these are the
+     * last of the transfer and command_finish() with GOOD follows at once. */
     void (*in_commit)(struct command *command, uint32_t bytes, bool is_last);
     /* The next `bytes` of Data-In stand in `buffer`, which the transport puts back when sent. */
     void (*in_buffer)(struct command *command, struct buffer *buffer, uint32_t bytes, bool is_last);
@@ -90,8 +89,8 @@ struct command {
     uint64_t lun; /* the 8-byte LUN structure as one big-endian number */
     enum task_attribute attribute;
     uint32_t expected_in_bytes, expected_out_bytes;
-    uint32_t tag;      /* the transport's name for it (the initiator task tag); for logs */
-    uint8_t cdb_len;   /* bytes that came; shorter CDBs are zero-padded to 16 */
+    uint32_t tag;    /* the transport's name for it (the initiator task tag); for logs */
+    uint8_t cdb_len; /* bytes that came; shorter CDBs are zero-padded to 16 */
     uint8_t cdb[COMMAND_CDB_MAX];
 
     /* for the transport, when finished() is called */
@@ -107,9 +106,9 @@ struct command {
     struct itl *itl;
     TAILQ_ENTRY(command) nexus_link;
     uint64_t arrival; /* nexus.c's: its place among all commands of its worker */
-    struct gate_hold hold;
-    uint16_t io_in_flight;
-    bool is_started, is_held, is_finishing;
+    uint16_t
+        pins; /* reasons why it cannot be over yet: io in flight, a handler on the stack, ... */
+    bool is_started, is_held, is_running, is_finishing;
     uint64_t started_ns;
     /* what the handler of this opcode needs between its steps; each declares its own struct and
      * takes it with COMMAND_SCRATCH, which checks that it fits */
@@ -137,8 +136,20 @@ void command_in_resume(struct command *command);
  */
 void command_abort(struct command *command);
 
+/* For nexus.c: a command that nexus_command_begin() held back may go now. */
+void command_run(struct command *command);
+
 /* ---- for the handlers in this room ---- */
 
+/*
+ * A pinned command stays in memory, whatever is called, and is over at its last unpin if it has
+ * finished. Everything that calls a handler pins it, so a handler may look at its command after it
+ * finished it.
+ */
+void command_pin(struct command *command);
+void command_unpin(struct command *command);
+
+/* Settles the status, once: what comes later (a second error, an abort) does not change it. */
 void command_finish(struct command *command, enum scsi_status status);
 void command_good(struct command *command);
 
@@ -150,12 +161,13 @@ void command_refuse_field(struct command *command, enum sense_code code, bool is
                           uint16_t byte, const char *why);
 
 /* The same with INFORMATION (an LBA, a miscompare's offset). */
-void command_refuse_information(struct command *command, enum sense_code code,
-                                uint64_t information, const char *why);
+void command_refuse_information(struct command *command, enum sense_code code, uint64_t information,
+                                const char *why);
 
-/* An error of the backing (negative errno) in SCSI's words: 07/27/07 for -ENOSPC, 03/11/00 or 03/0C/00 ... */
+/* An error of the backing (negative errno) in SCSI's words: 07/27/07 for -ENOSPC, 03/11/00, ... */
 void command_refuse_errno(struct command *command, int error);
 
-/* Answers a parameter-data command: cut to the allocation length and what is expected, then GOOD. */
+/* Answers a parameter-data command: cut to the allocation length and what is expected, then GOOD.
+ */
 void command_reply(struct command *command, const void *bytes, size_t len,
                    uint32_t allocation_length);

@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "proto/cdb.h"
 #include "target/scsi/command.h"
 #include "target/scsi/reservation.h"
 
@@ -37,7 +38,7 @@ enum opcode_needs {
     NEEDS_NOTHING = 0,
     NEEDS_VAAI = 1,   /* only on a unit whose identity has the capability set */
     NEEDS_UNIT = 2,   /* a unit must be there; without it 05/25/00 */
-    NEEDS_MEDIUM = 4, /* not while stopped by START STOP UNIT */
+    NEEDS_MEDIUM = 4, /* 02/04/02 while stopped by START STOP UNIT */
     NEEDS_WRITE = 8,  /* 07/27/00 on a read-only unit */
 };
 
@@ -55,11 +56,23 @@ struct opcode_row {
     uint8_t usage[OPCODE_USAGE_BYTES]; /* CDB usage data, SPC-4 6.35: a bit not set must be zero */
     void (*out)(struct command *command, struct burst *burst); /* Data-Out has come; DATA_OUT rows */
     void (*in_resume)(struct command *command);                /* there is room again; may be NULL */
-    void (*abort)(struct command *command); /* let go of what it waits for; NULL: nothing to do */
+    /* Called once as the command finishes, however it does, if run() was: stop waiting for gates, give
+     * bursts back. io in flight goes on. NULL: nothing to do. */
+    void (*let_go)(struct command *command);
 };
 
+/* Ascending by opcode, then by service action. */
 extern const struct opcode_row opcode_table[];
 extern const unsigned opcode_count;
 
 /* The row for this CDB; NULL with *known_opcode telling whether only the service action is unknown. */
 const struct opcode_row *opcode_find(const uint8_t *cdb, bool *known_opcode);
+
+/* Is there such a row? What INQUIRY and the limits tell of a feature hangs on it. */
+bool opcode_exists(uint8_t opcode, int service_action);
+
+/* The CDB's range; false for rows that have none. */
+bool opcode_range(const struct opcode_row *row, const uint8_t *cdb, struct cdb_range *range);
+
+/* The first CDB byte with a bit set that the usage mask does not allow; -1: none. */
+int opcode_stray_byte(const struct opcode_row *row, const uint8_t *cdb);

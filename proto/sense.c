@@ -1,0 +1,84 @@
+#include "proto/sense.h"
+
+enum {
+    RESPONSE_FIXED = 0x70,
+    RESPONSE_DESCRIPTOR = 0x72,
+    VALID = 0x80,
+    SKSV = 0x80,
+    SKS_IN_CDB = 0x40,
+    DESCRIPTOR_INFORMATION = 0x00,
+    DESCRIPTOR_SENSE_KEY_SPECIFIC = 0x02,
+};
+
+static uint8_t sense_key(enum sense_code code)
+{
+    return (uint8_t)((unsigned)code >> 16 & 0x0f);
+}
+
+static uint8_t sense_asc(enum sense_code code)
+{
+    return (uint8_t)((unsigned)code >> 8);
+}
+
+static uint8_t sense_ascq(enum sense_code code)
+{
+    return (uint8_t)code;
+}
+
+/* SPC-4 4.5.2.4.2: the bit pointer is left out (BPV = 0), the byte is what helps. */
+static void put_field_pointer(uint8_t out[3], const struct sense_details *details)
+{
+    out[0] = (uint8_t)(SKSV | (details->is_field_in_cdb ? SKS_IN_CDB : 0));
+    put_be16(out + 1, details->field_byte);
+}
+
+static uint8_t build_fixed(uint8_t *out, enum sense_code code, const struct sense_details *details)
+{
+    out[0] = RESPONSE_FIXED;
+    out[2] = sense_key(code);
+    out[7] = SENSE_FIXED_BYTES - 8; /* ADDITIONAL SENSE LENGTH */
+    out[12] = sense_asc(code);
+    out[13] = sense_ascq(code);
+    if (details && details->has_information && details->information <= UINT32_MAX) {
+        out[0] |= VALID;
+        put_be32(out + 3, (uint32_t)details->information);
+    }
+    if (details && details->has_field)
+        put_field_pointer(out + 15, details);
+    return SENSE_FIXED_BYTES;
+}
+
+static uint8_t build_descriptor(uint8_t *out, enum sense_code code,
+                                const struct sense_details *details)
+{
+    uint8_t len = 8;
+
+    out[0] = RESPONSE_DESCRIPTOR;
+    out[1] = sense_key(code);
+    out[2] = sense_asc(code);
+    out[3] = sense_ascq(code);
+    if (details && details->has_information) {
+        uint8_t *information = out + len; /* SPC-4 4.5.2.2 */
+        information[0] = DESCRIPTOR_INFORMATION;
+        information[1] = 0x0a;
+        information[2] = VALID;
+        put_be64(information + 4, details->information);
+        len = (uint8_t)(len + 12);
+    }
+    if (details && details->has_field) {
+        uint8_t *specific = out + len; /* SPC-4 4.5.2.4 */
+        specific[0] = DESCRIPTOR_SENSE_KEY_SPECIFIC;
+        specific[1] = 0x06;
+        put_field_pointer(specific + 4, details);
+        len = (uint8_t)(len + 8);
+    }
+    out[7] = (uint8_t)(len - 8);
+    return len;
+}
+
+uint8_t sense_build(uint8_t out[SENSE_BYTES_MAX], enum sense_code code,
+                    const struct sense_details *details, bool is_descriptor)
+{
+    memset(out, 0, SENSE_BYTES_MAX);
+    return is_descriptor ? build_descriptor(out, code, details) : build_fixed(out, code, details);
+}

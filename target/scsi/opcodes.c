@@ -1,0 +1,109 @@
+#include "target/scsi/opcodes.h"
+
+#include "target/scsi/handlers.h"
+
+/* A struct whose bit-field is impossible without a reservation class: such a row does not compile.
+ */
+#define CLASS(class) ((class) + 0 * (int)sizeof(struct { int class_is_given : (class) ? 1 : -1; }))
+
+#define NO_SA  OPCODE_NO_SA
+#define UNIT   NEEDS_UNIT
+#define MEDIUM (NEEDS_UNIT | NEEDS_MEDIUM)
+#define WRITES (NEEDS_UNIT | NEEDS_MEDIUM | NEEDS_WRITE)
+
+/* clang-format off */
+#define FF2 0xff, 0xff
+#define FF4 FF2, FF2
+#define FF8 FF4, FF4
+#define GROUP 0x1f /* GROUP NUMBER may be anything: no grouping function, SBC-3 4.20 */
+#define ROW(op, sa, title, handler, data, range, rsv, ua, needed, len, ...)                        \
+    .opcode = (op), .service_action = (sa), .name = (title), .run = (handler), .direction = (data), \
+    .lba = (range), .reservation = CLASS(rsv), .unit_attention = (ua), .needs = (needed),          \
+    .cdb_len = (len), .usage = { (op), __VA_ARGS__ }
+
+const struct opcode_row opcode_table[] = {
+/*        op    sa     name                    run                 data       range     reservation   unit attn  needs   len  cdb usage from byte 1 */
+    { ROW(0x00, NO_SA, "TEST UNIT READY",      spc_test_unit_ready, DATA_NONE, LBA_NONE, RSV_CONTROL, UA_REPORT, MEDIUM,  6,  0, 0, 0, 0, 0) },
+    { ROW(0x03, NO_SA, "REQUEST SENSE",        spc_request_sense,  DATA_IN,   LBA_NONE, RSV_ALLOWED,  UA_TELL,   0,       6,  0x01, 0, 0, 0xff, 0) },
+    { ROW(0x12, NO_SA, "INQUIRY",              spc_inquiry,        DATA_IN,   LBA_NONE, RSV_ALLOWED,  UA_KEEP,   0,       6,  0x01, 0xff, FF2, 0) },
+    { ROW(0x25, NO_SA, "READ CAPACITY(10)",    sbc_read_capacity_10, DATA_IN, LBA_NONE, RSV_ALLOWED,  UA_REPORT, MEDIUM, 10,  0, 0, 0, 0, 0, 0, 0, 0, 0) },
+    { ROW(0x28, NO_SA, "READ(10)",             sbc_read,           DATA_IN,   LBA_10,   RSV_READS,    UA_REPORT, MEDIUM, 10,  0x1a, FF4, GROUP, FF2, 0),
+      .in_resume = sbc_read_resume, .let_go = sbc_read_let_go },
+    { ROW(0x2a, NO_SA, "WRITE(10)",            sbc_write,          DATA_OUT,  LBA_10,   RSV_WRITES,   UA_REPORT, WRITES, 10,  0x1a, FF4, GROUP, FF2, 0),
+      .out = sbc_write_out, .let_go = sbc_write_let_go },
+    { ROW(0x88, NO_SA, "READ(16)",             sbc_read,           DATA_IN,   LBA_16,   RSV_READS,    UA_REPORT, MEDIUM, 16,  0x1a, FF8, FF4, GROUP, 0),
+      .in_resume = sbc_read_resume, .let_go = sbc_read_let_go },
+    { ROW(0x8a, NO_SA, "WRITE(16)",            sbc_write,          DATA_OUT,  LBA_16,   RSV_WRITES,   UA_REPORT, WRITES, 16,  0x1a, FF8, FF4, GROUP, 0),
+      .out = sbc_write_out, .let_go = sbc_write_let_go },
+    { ROW(0x9e, 0x10,  "READ CAPACITY(16)",    sbc_read_capacity_16, DATA_IN, LBA_NONE, RSV_ALLOWED,  UA_REPORT, MEDIUM, 16,  0x10, 0, 0, 0, 0, 0, 0, 0, 0, FF4, 0, 0) },
+    { ROW(0xa0, NO_SA, "REPORT LUNS",          spc_report_luns,    DATA_IN,   LBA_NONE, RSV_ALLOWED,  UA_KEEP,   0,      12,  0, 0xff, 0, 0, 0, FF4, 0, 0) },
+};
+/* clang-format on */
+
+const unsigned opcode_count = sizeof opcode_table / sizeof *opcode_table;
+
+/* The first row that has this opcode or a higher one. */
+static const struct opcode_row *lower_bound(uint8_t opcode)
+{
+    unsigned low = 0, high = opcode_count;
+
+    while (low < high) {
+        unsigned middle = (low + high) / 2;
+        if (opcode_table[middle].opcode < opcode)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return opcode_table + low;
+}
+
+const struct opcode_row *opcode_find(const uint8_t *cdb, bool *known_opcode)
+{
+    const struct opcode_row *row = lower_bound(cdb[0]), *end = opcode_table + opcode_count;
+
+    *known_opcode = row < end && row->opcode == cdb[0];
+    for (; row < end && row->opcode == cdb[0]; row++) {
+        if (row->service_action == OPCODE_NO_SA || row->service_action == (cdb[1] & 0x1f))
+            return row;
+    }
+    return NULL;
+}
+
+bool opcode_exists(uint8_t opcode, int service_action)
+{
+    const struct opcode_row *row = lower_bound(opcode), *end = opcode_table + opcode_count;
+
+    for (; row < end && row->opcode == opcode; row++) {
+        if (row->service_action == service_action)
+            return true;
+    }
+    return false;
+}
+
+bool opcode_range(const struct opcode_row *row, const uint8_t *cdb, struct cdb_range *range)
+{
+    static const enum cdb_format formats[] = {
+        [LBA_6] = CDB_FORMAT_6,   [LBA_10] = CDB_FORMAT_10,   [LBA_12] = CDB_FORMAT_12,
+        [LBA_16] = CDB_FORMAT_16, [LBA_CAW] = CDB_FORMAT_CAW,
+    };
+
+    if (row->lba == LBA_NONE)
+        return false;
+    *range = cdb_range(formats[row->lba], cdb);
+    return true;
+}
+
+int opcode_stray_byte(const struct opcode_row *row, const uint8_t *cdb)
+{
+    for (int i = 1; i < row->cdb_len; i++) {
+        unsigned allowed = row->usage[i];
+
+        /* SCSI-2 has the LUN in these bits of a 6-byte CDB, and ESX 3 puts it there until it has
+         * seen the INQUIRY data; it says nothing that the transport has not said. */
+        if (i == 1 && row->cdb_len == 6)
+            allowed |= 0xe0;
+        if (cdb[i] & ~allowed)
+            return i;
+    }
+    return -1;
+}
