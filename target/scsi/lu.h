@@ -44,19 +44,23 @@ struct lu {
     uint16_t rotation_rpm;
 
     _Atomic bool reserved; /* is anybody's reservation in the way? */
-    /* Set by START STOP UNIT and MODE SELECT (D_SENSE, SWP); for all nexuses, until the daemon ends. */
-    _Atomic bool is_stopped, has_descriptor_sense, is_write_protected;
+    _Atomic bool is_stopped; /* by START STOP UNIT; for all nexuses, until the daemon ends */
+    /* By MODE SELECT (D_SENSE, SWP); for all nexuses. Not saved: a reset takes them back, SPC-4 7.5.1. */
+    _Atomic bool has_descriptor_sense, is_write_protected;
     pthread_mutex_t mutex;
     LIST_HEAD(, itl) itls;
     struct reservation reservation;
-    struct gate gate;
+    struct gate gate __attribute__((aligned(64))); /* what every command adds to, apart from what it reads */
     uint32_t mode_changes;
     struct lu_counters counters[WORKERS_MAX];
 };
 
-/* 0, -ENOMEM, or -EINVAL (the image is no multiple of the block size, or has no block). */
+/*
+ * 0, -ENOMEM, or -EINVAL (the image is no multiple of the block size, or has no block); on an error the
+ * backing stays the caller's.
+ */
 int lu_open(const struct lu_options *options, struct lu **out);
-void lu_close(struct lu *lu);
+void lu_close(struct lu *lu); /* and its backing */
 
 /* The image has grown: tell what is served now, and raise CAPACITY DATA HAS CHANGED. */
 void lu_capacity_changed(struct lu *lu);

@@ -38,13 +38,6 @@ struct itl {
     LIST_ENTRY(itl) lu_link;          /* shared: under the LU's mutex */
 };
 
-/* A walk over a nexus's commands that stays good while they end, and while the nexus itself does. */
-struct nexus_walk {
-    struct nexus *nexus; /* NULL: it was closed on the way */
-    struct command *next;
-    struct nexus_walk *outer;
-};
-
 struct nexus {
     struct worker *worker;
     struct scsi_target *target;
@@ -56,11 +49,10 @@ struct nexus {
     struct command_list commands; /* started and not finished, oldest first */
     struct lun_map *map;          /* the one that this worker has been told of */
     struct itl **itls;            /* by the map's index; NULL until first used */
-    struct nexus_walk *walks;     /* innermost first */
     LIST_ENTRY(nexus) worker_link;
 };
 
-/* 0 or -ENOMEM. `initiator_name` and `initiator_port` are copied. */
+/* 0, -ENOMEM, or -EINVAL (a name is too long). `initiator_name` and `initiator_port` are copied. */
 int nexus_open(struct nexus *nexus, struct worker *worker, struct scsi_target *target,
                const char *initiator_name, const char *initiator_port,
                uint16_t relative_target_port);
@@ -105,21 +97,28 @@ void nexus_command_unhold(struct command *command);
 
 /* ---- for this room: what a worker keeps ---- */
 
-struct nexus_list_walk {
+/* Walks that stay good while what they walk over ends: on the stack, the innermost first. */
+struct command_walk {
+    struct nexus *nexus; /* NULL: it was closed on the way */
+    struct command *next;
+    struct command_walk *outer;
+};
+struct nexus_walk {
     struct nexus *next;
-    struct nexus_list_walk *outer;
+    struct nexus_walk *outer;
 };
 
 struct scsi_worker {
     LIST_HEAD(, nexus) nexuses;
     LIST_HEAD(, drain_part) drains; /* that wait for commands of this worker */
     uint64_t arrivals;              /* given to the latest command */
-    struct nexus_list_walk *walks;  /* innermost first */
+    struct command_walk *command_walks;
+    struct nexus_walk *nexus_walks;
 };
 
 /* Makes worker->scsi if it is not there; nexus_open() does. 0 or -ENOMEM. On the worker. */
 int scsi_worker_open(struct worker *worker);
-/* No nexus is left on it. Without worker->scsi it does nothing. Before workers_stop(). */
+/* No nexus is left on the worker. By the main thread before workers_stop(), for every worker. */
 void scsi_worker_close(struct worker *worker);
 
 /* Calls each() for every nexus of this worker; it may close nexuses, this one too. */

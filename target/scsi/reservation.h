@@ -38,11 +38,8 @@ bool reservation_conflicts(struct lu *lu, const struct nexus *nexus, enum reserv
 /* RESERVE: STATUS_GOOD, for the holder again too, or STATUS_RESERVATION_CONFLICT. */
 enum scsi_status reservation_take(struct lu *lu, struct nexus *nexus);
 
-/* RELEASE: frees the unit if this nexus holds it; no effect, and no error, otherwise. */
+/* RELEASE, and the loss of the nexus: frees the unit if this nexus holds it; no effect otherwise. */
 void reservation_release(struct lu *lu, const struct nexus *nexus);
-
-/* The nexus is lost: what it held is free. */
-void reservation_drop_nexus(struct lu *lu, const struct nexus *nexus);
 
 /* A reset: nobody holds the unit. True: somebody did; `port` (may be NULL) gets the holder's name. */
 bool reservation_drop_all(struct lu *lu, char *port, size_t port_cap);

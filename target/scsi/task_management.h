@@ -9,6 +9,7 @@
 #pragma once
 
 #include "proto/pdu.h"
+#include "target/scsi/drain.h"
 #include "target/scsi/nexus.h"
 #include "target/worker/worker.h"
 
@@ -21,8 +22,10 @@ struct task_management {
     /* the answer, when done() runs */
     enum tmf_response response;
     /* this room's own */
-    struct lu *lu;
+    struct lun_map *map; /* keeps the units */
+    struct lu *lu;       /* NULL: all of the target's */
     struct broadcast broadcast;
+    struct drain drain;
 };
 
 /* done() may run before this returns. COLD RESET: dropping the sessions is the caller's part. */

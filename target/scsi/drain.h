@@ -1,0 +1,39 @@
+/*
+ * drain: aborts all commands of some I_T_L nexuses on a worker, and tells when the last is dead.
+ *
+ * Each worker aborts its share in one go, the newest of a nexus first, and then waits for just these:
+ * what arrives after that is simply new. Several drains may wait for one command.
+ *
+ * Thread    drain_start() and the callbacks run on the worker in question.
+ * Owns      nothing; it belongs to its starter, on each worker from drain_start() to drained().
+ */
+#pragma once
+
+#include "target/scsi/nexus.h"
+#include "target/worker/worker.h"
+
+struct drain;
+
+struct drain_part {
+    struct drain *drain;
+    struct worker *worker;
+    uint64_t latest;   /* concerned are arrivals up to this one */
+    unsigned commands; /* aborted and not yet dead; one more while they are being aborted */
+    LIST_ENTRY(drain_part) link;
+};
+
+struct drain {
+    /* Are the commands of this itl meant? The answer must not change as long as they live. */
+    bool (*affects)(const struct drain *drain, const struct itl *itl);
+    /* For every command that is going to be aborted; may be NULL. */
+    void (*takes)(struct drain *drain, struct itl *itl);
+    /* Once a worker, perhaps before drain_start() returns. */
+    void (*drained)(struct drain *drain, struct worker *worker);
+    struct drain_part part[WORKERS_MAX];
+};
+
+void drain_start(struct drain *drain, struct worker *worker);
+
+/* For nexus.c, when a command has ended: it no longer counts; tells those who waited for no other. */
+void drain_count_out(struct worker *worker, const struct command *command);
+void drain_settle(struct worker *worker);
