@@ -403,3 +403,75 @@ class Daemon:
 def iscsi_ls(daemon, *options, **login):
     """What iscsi-ls says: targets, and with "-s" their LUNs."""
     return must_run(tool("iscsi-ls"), *options, daemon.url(**login))
+
+
+def qemu_image(daemon, number=0, **options):
+    """A LUN as qemu-img's --image-opts names it, with libiscsi options such as header-digest."""
+    rows = {"driver": "iscsi", "transport": "tcp", "portal": daemon.address, "target": daemon.name,
+            "lun": number, **{k.replace("_", "-"): v for k, v in options.items()}}
+    return "driver=raw," + ",".join(f"file.{k}={v}" for k, v in rows.items())
+
+
+def verify_io(daemon, number=0, *, seconds, sessions=1, megabytes=32, reconnect=None, **login):
+    """Starts verify_io, the initiator that checks every block, as a process; see finish()."""
+    command = [binary("verify_io"), "--seconds", seconds, "--sessions", sessions, "--megabytes",
+               megabytes]
+    if reconnect:
+        command += ["--reconnect", reconnect]
+    command.append(daemon.url(number, **login))
+    return subprocess.Popen([str(c) for c in command], stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT, text=True, errors="replace")
+
+
+def finish(process, seconds):
+    """Waits for a process that must end with status 0; gives what it said."""
+    try:
+        said, _ = process.communicate(timeout=seconds * SLOWNESS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        said, _ = process.communicate()
+        raise Failure(f"{process.args[0]} did not end within {seconds * SLOWNESS} s:\n{said}")
+    if process.returncode != 0:
+        raise Failure(f"{process.args[0]}: exit status {process.returncode}\n{said}")
+    return said
+
+
+class HeldSession:
+    """A session that stays logged in: qemu-io on a LUN, told what to do line by line."""
+
+    def __init__(self, daemon, number=0):
+        self.output = daemon.dir / f"held-{number}-{time.monotonic_ns()}.txt"
+        with open(self.output, "wb") as output:
+            self.process = subprocess.Popen(
+                [tool("qemu-io"), "-f", "raw", daemon.url(number)], stdin=subprocess.PIPE,
+                stdout=output, stderr=output, text=True)
+        self.do("length", "MiB", "GiB", "TiB", "KiB")
+
+    def said(self):
+        return self.output.read_text(errors="replace")
+
+    def do(self, command, *answers):
+        """Sends a command and waits for one of the answers; gives all that came for it."""
+        before = len(self.said())
+        self.process.stdin.write(command + "\n")
+        self.process.stdin.flush()
+
+        def came():
+            if self.process.poll() is not None:
+                raise Failure(f"the held session ended at {command!r}:\n{self.said()}")
+            return any(a in self.said()[before:] for a in answers)
+
+        wait_until(came, f"{' or '.join(answers)} after {command!r}; it said: {self.said()}", 20)
+        return self.said()[before:]
+
+    def write(self, pattern, offset="0", size="1M"):
+        self.do(f"write -P {pattern} {offset} {size}", "wrote ")
+
+    def expect_read(self, pattern, offset="0", size="1M"):
+        said = self.do(f"read -P {pattern} {offset} {size}", "read ", "failed")
+        if "failed" in said or "error" in said:
+            raise Failure(f"reading {pattern} at {offset}: {said}")
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait(20 * SLOWNESS)

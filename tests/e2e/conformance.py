@@ -1,0 +1,292 @@
+"""libiscsi's conformance tests: a test of ours a family, each test of theirs in its own process.
+
+A test of theirs passes, fails or is skipped because the LUN says that it has no such thing. A skip that
+isn't listed here with its reason is a failure: it would hide that a feature was lost.
+"""
+
+import re
+import subprocess
+
+from nestor import SLOWNESS, Daemon, Failure, limit, lun, must_run, target, tool
+
+TEST_SECONDS = 30
+
+
+def tests_of(family):
+    """The family's tests, SCSI.Read10.Simple and so on, as iscsi-test-cu lists them."""
+    listed = must_run(tool("iscsi-test-cu"), "-l").split()
+    suites = ("iSCSI",) if family.startswith("iSCSI") else ("SCSI", "ALL")
+    for suite in suites:
+        found = [t for t in listed if re.fullmatch(rf"{suite}\.{family}\.[^.]+", t)]
+        if found:
+            return found
+    raise Failure(f"iscsi-test-cu has no family {family}")
+
+
+def run_test(daemon, test, urls):
+    """(how it ended, why): "passed", "skipped" or "FAILED", and the lines that tell."""
+    command = ["timeout", "-k", "1", str(TEST_SECONDS * SLOWNESS), tool("iscsi-test-cu"), "-d", "-v",
+               "-f", "-t", test, *urls]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", cwd=daemon.dir)
+    said = done.stdout + done.stderr
+    tests = re.search(r"^\s+tests\s+(\d+)\s+(\d+)\s+(\d+)\s+(\d+)", said, re.M)
+    if done.returncode == 124:
+        return "FAILED", f"not done within {TEST_SECONDS * SLOWNESS} s\n{said}"
+    if done.returncode != 0 or not tests or tests.group(2) != "1" or tests.group(4) != "0":
+        return "FAILED", f"exit status {done.returncode}\n{said}"
+    skipped = re.search(r"\[SKIPPED\] *(.*)", said)
+    if skipped:
+        return "skipped", skipped.group(1)
+    return "passed", ""
+
+
+def conforms(family, may_skip=None, multipath=False, size="1G"):
+    """Runs the family's tests, shows a row each, and fails when one did or was skipped unlisted."""
+    may_skip = may_skip or {}
+    faults = []
+    with Daemon([target(lun(0, size=size))]) as daemon:
+        urls = [daemon.url(0)] * (2 if multipath else 1)
+        for test in tests_of(family):
+            name = test.split(".")[-1]
+            result, why = run_test(daemon, test, urls)
+            daemon.expect_serving()
+            print(f"note: {name:28} {result} {why if result == 'skipped' else ''}".rstrip())
+            if result == "FAILED" or (result == "skipped" and name not in may_skip):
+                faults.append(f"{test}: {result}: {why}")
+    if faults:
+        raise Failure("\n".join(faults))
+
+
+@limit(120)
+def e2e_conforms_in_compare_and_write():
+    conforms("CompareAndWrite")
+
+
+@limit(120)
+def e2e_conforms_in_extended_copy():
+    conforms("ExtendedCopy")
+
+
+@limit(120)
+def e2e_conforms_in_get_lba_status():
+    conforms("GetLBAStatus")
+
+
+@limit(120)
+def e2e_conforms_in_inquiry():
+    conforms("Inquiry")
+
+
+@limit(120)
+def e2e_conforms_in_mandatory():
+    conforms("Mandatory")
+
+
+@limit(120)
+def e2e_conforms_in_mode_sense6():
+    conforms("ModeSense6")
+
+
+@limit(120)
+def e2e_conforms_in_no_media():
+    conforms("NoMedia")
+
+
+@limit(120)
+def e2e_conforms_in_or_write():
+    conforms("OrWrite")
+
+
+@limit(120)
+def e2e_conforms_in_prefetch10():
+    conforms("Prefetch10")
+
+
+@limit(120)
+def e2e_conforms_in_prefetch16():
+    conforms("Prefetch16")
+
+
+@limit(120)
+def e2e_conforms_in_prevent_allow():
+    conforms("PreventAllow")
+
+
+@limit(120)
+def e2e_conforms_in_prin_read_keys():
+    conforms("PrinReadKeys")
+
+
+@limit(120)
+def e2e_conforms_in_prin_serviceaction_range():
+    conforms("PrinServiceactionRange")
+
+
+@limit(120)
+def e2e_conforms_in_prin_report_capabilities():
+    conforms("PrinReportCapabilities")
+
+
+@limit(120)
+def e2e_conforms_in_prout_register():
+    conforms("ProutRegister")
+
+
+@limit(120)
+def e2e_conforms_in_prout_reserve():
+    conforms("ProutReserve")
+
+
+@limit(120)
+def e2e_conforms_in_prout_clear():
+    conforms("ProutClear")
+
+
+@limit(120)
+def e2e_conforms_in_prout_preempt():
+    conforms("ProutPreempt")
+
+
+@limit(120)
+def e2e_conforms_in_read6():
+    conforms("Read6")
+
+
+@limit(120)
+def e2e_conforms_in_read10():
+    conforms("Read10")
+
+
+@limit(120)
+def e2e_conforms_in_read12():
+    conforms("Read12")
+
+
+@limit(120)
+def e2e_conforms_in_read16():
+    conforms("Read16")
+
+
+@limit(120)
+def e2e_conforms_in_read_capacity10():
+    conforms("ReadCapacity10")
+
+
+@limit(120)
+def e2e_conforms_in_read_capacity16():
+    conforms("ReadCapacity16")
+
+
+@limit(120)
+def e2e_conforms_in_read_only():
+    conforms("ReadOnly")
+
+
+@limit(120)
+def e2e_conforms_in_receive_copy_results():
+    conforms("ReceiveCopyResults")
+
+
+@limit(120)
+def e2e_conforms_in_report_supported_opcodes():
+    conforms("ReportSupportedOpcodes")
+
+
+@limit(120)
+def e2e_conforms_in_reserve6():
+    conforms("Reserve6")
+
+
+@limit(120)
+def e2e_conforms_in_start_stop_unit():
+    conforms("StartStopUnit")
+
+
+@limit(120)
+def e2e_conforms_in_test_unit_ready():
+    conforms("TestUnitReady")
+
+
+@limit(120)
+def e2e_conforms_in_unmap():
+    conforms("Unmap")
+
+
+@limit(120)
+def e2e_conforms_in_verify10():
+    conforms("Verify10")
+
+
+@limit(120)
+def e2e_conforms_in_verify12():
+    conforms("Verify12")
+
+
+@limit(120)
+def e2e_conforms_in_verify16():
+    conforms("Verify16")
+
+
+@limit(120)
+def e2e_conforms_in_write10():
+    conforms("Write10")
+
+
+@limit(120)
+def e2e_conforms_in_write12():
+    conforms("Write12")
+
+
+@limit(120)
+def e2e_conforms_in_write16():
+    conforms("Write16")
+
+
+@limit(120)
+def e2e_conforms_in_write_same10():
+    conforms("WriteSame10")
+
+
+@limit(120)
+def e2e_conforms_in_write_same16():
+    conforms("WriteSame16")
+
+
+@limit(120)
+def e2e_conforms_in_write_verify10():
+    conforms("WriteVerify10")
+
+
+@limit(120)
+def e2e_conforms_in_write_verify12():
+    conforms("WriteVerify12")
+
+
+@limit(120)
+def e2e_conforms_in_write_verify16():
+    conforms("WriteVerify16")
+
+
+@limit(120)
+def e2e_conforms_in_iscsi_cmdsn():
+    conforms("iSCSIcmdsn")
+
+
+@limit(120)
+def e2e_conforms_in_iscsi_datasn():
+    conforms("iSCSIdatasn")
+
+
+@limit(120)
+def e2e_conforms_in_iscsi_residuals():
+    conforms("iSCSIResiduals")
+
+
+@limit(120)
+def e2e_conforms_in_iscsi_tmf():
+    conforms("iSCSITMF")
+
+
+@limit(120)
+def e2e_conforms_in_multipath_io():
+    conforms("MultipathIO", multipath=True)

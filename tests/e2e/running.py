@@ -1,0 +1,199 @@
+"""What nestorctl changes while an initiator is logged in, and what that initiator sees of it."""
+
+import json
+import re
+import socket
+
+from nestor import (Daemon, Failure, HeldSession, expect, expect_in, iscsi_ls, lun, must_run, run,
+                    target, tool, wait_until)
+
+GIB = 1 << 30
+
+
+def listed_luns(daemon):
+    return re.findall(r"Lun:(\d+)\s+Type:DIRECT_ACCESS", iscsi_ls(daemon, "-s"))
+
+
+def last_lba(daemon, number):
+    said = must_run(tool("iscsi-readcapacity16"), daemon.url(number))
+    return int(re.search(r"RETURNED LOGICAL BLOCK ADDRESS:(\d+)", said).group(1))
+
+
+def e2e_lun_added_at_run_time_is_usable_and_disturbs_nobody():
+    with Daemon() as daemon:
+        session = HeldSession(daemon)
+        session.write("0xa5")
+        daemon.ctl("lun", "add", daemon.name, "3", "--path", daemon.image("three.img"),
+                   "--size", "1G")
+        session.expect_read("0xa5")
+        expect("LUNs", ["0", "3"], listed_luns(daemon))
+        added = HeldSession(daemon, 3)
+        added.write("0x5a", "512M")
+        added.expect_read("0x5a", "512M")
+        added.close()
+        session.close()
+
+
+def e2e_lun_grows_while_a_session_uses_it():
+    with Daemon([target(lun(0, size="1G"))]) as daemon:
+        session = HeldSession(daemon)
+        session.write("0xa5", "1023M")
+        daemon.ctl("lun", "resize", daemon.name, "0", "2G")
+        session.expect_read("0xa5", "1023M")
+        expect("the last LBA", 2 * GIB // 512 - 1, last_lba(daemon, 0))
+        other = HeldSession(daemon)
+        other.write("0x5a", "2047M")
+        other.expect_read("0xa5", "1023M")
+        other.close()
+        session.close()
+        daemon.restart()
+        expect("the last LBA after a restart", 2 * GIB // 512 - 1, last_lba(daemon, 0))
+
+
+def e2e_lun_does_not_shrink():
+    with Daemon([target(lun(0, size="1G"))]) as daemon:
+        done = daemon.ctl("lun", "resize", daemon.name, "0", "512M", check=False)
+        expect("exit status", 1, done.returncode)
+        expect("the last LBA", GIB // 512 - 1, last_lba(daemon, 0))
+
+
+def e2e_lun_in_use_is_removed_only_with_force():
+    with Daemon([target(lun(0, size="64M"), lun(1, size="64M"))]) as daemon:
+        kept, removed = HeldSession(daemon, 0), HeldSession(daemon, 1)
+        kept.write("0xa5")
+        done = daemon.ctl("lun", "remove", daemon.name, "1", "--yes", check=False)
+        expect("exit status without --force", 1, done.returncode)
+        expect_in("what to do", "--force", done.stderr + done.stdout)
+        removed.write("0x5a")
+        daemon.ctl("lun", "remove", daemon.name, "1", "--yes", "--force")
+        said = removed.do("read 0 4k", "read ", "failed")
+        if "failed" not in said:
+            raise Failure(f"a removed LUN was read: {said}")
+        kept.expect_read("0xa5")
+        expect("LUNs", ["0"], listed_luns(daemon))
+        if not daemon.image("lun1.img").exists():
+            raise Failure("the image of a removed LUN was deleted")
+        kept.close()
+
+
+def e2e_removal_without_yes_is_refused_off_a_terminal():
+    with Daemon() as daemon:
+        done = daemon.ctl("lun", "remove", daemon.name, "0", check=False)
+        if done.returncode not in (1, 2):
+            raise Failure(f"exit status {done.returncode}: {done.stdout}{done.stderr}")
+        expect_in("what to do", "--yes", done.stderr)
+        expect("LUNs", ["0"], listed_luns(daemon))
+
+
+def e2e_status_and_lists_tell_of_targets_luns_and_sessions():
+    with Daemon([target(lun(0, size="64M"), lun(1, size="1G"))]) as daemon:
+        session = HeldSession(daemon)
+        for noun in (["status"], ["target", "list"], ["lun", "list"], ["session", "list"], ["stats"]):
+            if not daemon.ctl(*noun).strip():
+                raise Failure(f"nestorctl {' '.join(noun)} says nothing")
+            json.loads(daemon.ctl("--json", *noun))
+        expect_in("lun list", "lun1.img", daemon.ctl("lun", "list"))
+        expect_in("session list", "127.0.0.1", daemon.ctl("session", "list"))
+        expect_in("metrics", "# TYPE", daemon.ctl("metrics"))
+        session.close()
+
+
+def e2e_dropped_session_comes_back():
+    with Daemon() as daemon:
+        session = HeldSession(daemon)
+        session.write("0xa5")
+        listed = daemon.json("session", "list")
+        rows = listed if isinstance(listed, list) else next(iter(listed.values()))
+        number = next(v for k, v in rows[0].items() if k in ("id", "session", "number"))
+        daemon.ctl("session", "drop", str(number), "--yes", "--force")
+        session.expect_read("0xa5")
+        session.close()
+
+
+def e2e_reload_changes_only_what_changed():
+    with Daemon([target(lun(0, size="64M"))]) as daemon:
+        session = HeldSession(daemon)
+        session.write("0xa5")
+        daemon.targets[0]["luns"].append(lun(4, size="64M"))
+        daemon.write_config()
+        expect_in("the plan", "4", daemon.ctl("config", "plan"))
+        daemon.ctl("config", "reload")
+        session.expect_read("0xa5")
+        expect("LUNs", ["0", "4"], listed_luns(daemon))
+        session.close()
+
+
+def e2e_broken_config_is_not_taken_by_a_reload():
+    with Daemon() as daemon:
+        daemon.config_path.write_text("targets = ( { nmae = 1; } );\n")
+        done = daemon.ctl("config", "reload", check=False)
+        expect("exit status", 1, done.returncode)
+        expect_in("the key", "nmae", done.stderr + done.stdout)
+        expect("LUNs", ["0"], listed_luns(daemon))
+
+
+def e2e_target_added_and_removed_at_run_time():
+    name = "iqn.2026-11.lab.nestor:new"
+    with Daemon() as daemon:
+        daemon.ctl("target", "add", name)
+        daemon.ctl("lun", "add", name, "0", "--path", daemon.image("new.img"), "--size", "64M")
+        expect_in("discovery", name, iscsi_ls(daemon))
+        daemon.restart()
+        expect_in("discovery after a restart", name, iscsi_ls(daemon))
+        daemon.ctl("target", "remove", name, "--yes", "--force")
+        if name in iscsi_ls(daemon):
+            raise Failure("a removed target is still discovered")
+
+
+def e2e_nestorctl_says_when_there_is_no_daemon():
+    with Daemon() as daemon:
+        daemon.stop()
+        done = daemon.ctl("status", check=False)
+        expect("exit status", 3, done.returncode)
+        expect_in("the socket", "admin.sock", done.stderr)
+        daemon.start()
+
+
+def e2e_nestorctl_explains_usage_with_status_2():
+    with Daemon() as daemon:
+        expect("exit status", 2, daemon.ctl("lun", "frobnicate", check=False).returncode)
+        expect_in("help", "lun", daemon.ctl("help"))
+
+
+def e2e_mask_hides_a_lun_from_others():
+    rows = [lun(0, size="64M"), lun(1, size="64M", initiators=["iqn.2026-11.lab.nestor:one"])]
+    with Daemon([target(*rows)]) as daemon:
+        def luns_of(initiator):
+            said = iscsi_ls(daemon, "-i", initiator, "-s")
+            return re.findall(r"Lun:(\d+)\s+Type:DIRECT_ACCESS", said)
+
+        expect("for the one", ["0", "1"], luns_of("iqn.2026-11.lab.nestor:one"))
+        expect("for another", ["0"], luns_of("iqn.2026-11.lab.nestor:two"))
+
+
+def e2e_initiator_that_is_not_listed_is_refused():
+    with Daemon([target(lun(0, size="64M"), initiators=["iqn.2026-11.lab.nestor:one"])]) as daemon:
+        inquiry = [tool("iscsi-inq"), "-i"]
+        expect("the one", 0, run(*inquiry, "iqn.2026-11.lab.nestor:one", daemon.url(0)).returncode)
+        if run(*inquiry, "iqn.2026-11.lab.nestor:two", daemon.url(0)).returncode == 0:
+            raise Failure("another initiator was let in")
+        daemon.wait_log("iqn.2026-11.lab.nestor:two")
+
+
+def e2e_readiness_is_told_to_systemd():
+    daemon = Daemon()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+        notify.bind(str(daemon.dir / "notify.sock"))
+        notify.setblocking(False)
+        daemon.env["NOTIFY_SOCKET"] = str(daemon.dir / "notify.sock")
+        told = []
+
+        def is_told(word):
+            try:
+                told.append(notify.recv(4096).decode())
+            except BlockingIOError:
+                pass
+            return any(word in t for t in told)
+
+        with daemon:
+            wait_until(lambda: is_told("READY=1"), "READY=1")
