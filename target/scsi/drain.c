@@ -20,13 +20,8 @@ static void part_count(struct drain_part *part, struct nexus *nexus)
 {
     struct command *command;
 
-    TAILQ_FOREACH (command, &nexus->commands, nexus_link) {
-        if (!concerns(part, command))
-            continue;
-        part->commands++;
-        if (part->drain->takes != NULL)
-            part->drain->takes(part->drain, command->itl);
-    }
+    TAILQ_FOREACH (command, &nexus->commands, nexus_link)
+        part->commands += concerns(part, command);
 }
 
 void drain_start(struct drain *drain, struct worker *worker)
@@ -57,9 +52,13 @@ void drain_count_out(struct worker *worker, const struct command *command)
     struct scsi_worker *scsi = worker->scsi;
     struct drain_part *part;
 
-    LIST_FOREACH (part, &scsi->drains, link)
-        if (concerns(part, command))
-            part->commands--;
+    LIST_FOREACH (part, &scsi->drains, link) {
+        if (!concerns(part, command))
+            continue;
+        part->commands--;
+        if (command->was_aborted && part->drain->took != NULL)
+            part->drain->took(part->drain, command->itl);
+    }
 }
 
 void drain_settle(struct worker *worker)

@@ -25,8 +25,8 @@ struct drain_part {
 struct drain {
     /* Are the commands of this itl meant? The answer must not change as long as they live. */
     bool (*affects)(const struct drain *drain, const struct itl *itl);
-    /* For every command that is going to be aborted; may be NULL. */
-    void (*takes)(struct drain *drain, struct itl *itl);
+    /* For every command of them that ended by being aborted; may be NULL. */
+    void (*took)(struct drain *drain, struct itl *itl);
     /* Once a worker, perhaps before drain_start() returns. */
     void (*drained)(struct drain *drain, struct worker *worker);
     struct drain_part part[WORKERS_MAX];

@@ -124,7 +124,7 @@ void task_management_start(struct task_management *tm)
     case TMF_ABORT_TASK_SET: tm->drain.affects = of_this_nexus; break;
     case TMF_CLEAR_TASK_SET:
         tm->drain.affects = of_the_unit;
-        tm->drain.takes = note_loss;
+        tm->drain.took = note_loss;
         tm->drain.drained = share_is_cleared;
         break;
     case TMF_LOGICAL_UNIT_RESET: tm->drain.affects = of_the_unit; break;

@@ -1,0 +1,475 @@
+/* gate: who gets in, who waits, in which order, and that nobody is forgotten. */
+#include "target/scsi/gate.h"
+#include "target/worker/worker.h"
+
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { KIB = 1024, MIB = 1024 * 1024, BLOCK = 512 };
+
+/* A worker of which the gate uses the mailbox only; its loop turns when the test says so. */
+struct bench {
+    struct gate gate;
+    struct worker worker;
+    unsigned entered;
+    struct gate_hold *order[16]; /* in which they were let in */
+};
+
+struct access {
+    struct gate_hold hold;
+    struct bench *bench;
+};
+
+static void note_entered(struct gate_hold *hold)
+{
+    struct bench *bench = ((struct access *)(void *)hold)->bench;
+
+    assert_true(hold->is_held);
+    assert_true(bench->entered < 16);
+    bench->order[bench->entered++] = hold;
+}
+
+static int setup(void **state)
+{
+    static struct bench bench;
+
+    memset(&bench, 0, sizeof(bench));
+    gate_open(&bench.gate);
+    bench.worker.loop = ev_loop_new(EVFLAG_AUTO);
+    mailbox_open(&bench.worker.mailbox, bench.worker.loop);
+    *state = &bench;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct bench *bench = *state;
+
+    /* whatever a test did, it left nothing behind that keeps plain accesses out */
+    for (unsigned i = 0; i < GATE_STRIPES; i++) {
+        assert_int_equal(bench->gate.stripes[i], 0);
+        assert_int_equal(bench->gate.marks[i], 0);
+    }
+    gate_close(&bench->gate);
+    mailbox_close(&bench->worker.mailbox);
+    ev_loop_destroy(bench->worker.loop);
+    return 0;
+}
+
+static bool enter(struct bench *bench, struct access *access, enum gate_mode mode, uint64_t offset,
+                  uint64_t len)
+{
+    access->bench = bench;
+    access->hold.entered = note_entered;
+    return gate_enter(&bench->gate, &access->hold, &bench->worker, mode, offset, len);
+}
+
+static void leave(struct access *access)
+{
+    gate_leave(&access->hold);
+}
+
+/* Runs what is in the mailbox now; returns how many have been let in since the bench was set up. */
+static unsigned turn(struct bench *bench)
+{
+    ev_run(bench->worker.loop, EVRUN_NOWAIT);
+    return bench->entered;
+}
+
+static void test_shared_holders_overlap(void **state)
+{
+    struct access a = { 0 }, b = { 0 };
+
+    assert_true(enter(*state, &a, GATE_SHARED, 0, 8 * BLOCK));
+    assert_true(enter(*state, &b, GATE_SHARED, 4 * BLOCK, 8 * BLOCK));
+    assert_true(a.hold.is_fast && b.hold.is_fast);
+    leave(&a);
+    leave(&b);
+}
+
+static void test_exclusive_excludes_what_overlaps(void **state)
+{
+    struct access caw = { 0 }, read = { 0 }, other_caw = { 0 };
+
+    assert_true(enter(*state, &caw, GATE_EXCLUSIVE, 8 * BLOCK, BLOCK));
+    assert_false(enter(*state, &read, GATE_SHARED, 0, 9 * BLOCK));
+    assert_false(enter(*state, &other_caw, GATE_EXCLUSIVE, 8 * BLOCK, BLOCK));
+    assert_int_equal(turn(*state), 0);
+    leave(&caw);
+    assert_int_equal(turn(*state), 1);
+    assert_true(read.hold.is_held);
+    leave(&read);
+    assert_int_equal(turn(*state), 2);
+    leave(&other_caw);
+}
+
+static void test_exclusive_leaves_adjacent_blocks_alone(void **state)
+{
+    struct access caw = { 0 }, before = { 0 }, after = { 0 }, other_caw = { 0 };
+
+    assert_true(enter(*state, &caw, GATE_EXCLUSIVE, 8 * BLOCK, BLOCK));
+    assert_true(enter(*state, &before, GATE_SHARED, 0, 8 * BLOCK));
+    assert_true(enter(*state, &after, GATE_SHARED, 9 * BLOCK, BLOCK));
+    assert_true(enter(*state, &other_caw, GATE_EXCLUSIVE, 10 * BLOCK, BLOCK));
+    leave(&before);
+    leave(&after);
+    leave(&caw);
+    leave(&other_caw);
+}
+
+static void test_exclusive_waits_for_what_is_in_flight(void **state)
+{
+    struct access read = { 0 }, caw = { 0 };
+
+    assert_true(enter(*state, &read, GATE_SHARED, 0, 64 * KIB));
+    assert_false(enter(*state, &caw, GATE_EXCLUSIVE, 0, BLOCK));
+    assert_int_equal(turn(*state), 0);
+    leave(&read);
+    assert_int_equal(turn(*state), 1);
+    leave(&caw);
+}
+
+static void test_newcomers_do_not_starve_a_waiting_exclusive(void **state)
+{
+    struct access first = { 0 }, caw = { 0 }, apart[8] = { 0 }, over = { 0 };
+
+    assert_true(enter(*state, &first, GATE_SHARED, 0, 64 * KIB));
+    assert_false(enter(*state, &caw, GATE_EXCLUSIVE, 0, BLOCK));
+    /* elsewhere in its stripe: let in at once, and still there when it goes */
+    for (unsigned i = 0; i < 8; i++)
+        assert_true(enter(*state, &apart[i], GATE_SHARED, 128 * KIB, 64 * KIB));
+    /* over its range: behind it */
+    assert_false(enter(*state, &over, GATE_SHARED, 0, 4 * KIB));
+    leave(&first);
+    assert_int_equal(turn(*state), 1);
+    assert_true(caw.hold.is_held);
+    leave(&caw);
+    assert_int_equal(turn(*state), 2);
+    leave(&over);
+    for (unsigned i = 0; i < 8; i++)
+        leave(&apart[i]);
+}
+
+static void test_waiters_go_in_the_order_in_which_they_came(void **state)
+{
+    struct bench *bench = *state;
+    struct access holder = { 0 }, waiter[4] = { 0 };
+
+    assert_true(enter(bench, &holder, GATE_EXCLUSIVE, 0, BLOCK));
+    for (unsigned i = 0; i < 4; i++)
+        assert_false(enter(bench, &waiter[i], GATE_EXCLUSIVE, 0, BLOCK));
+    leave(&holder);
+    for (unsigned i = 0; i < 4; i++) {
+        assert_int_equal(turn(bench), i + 1);
+        assert_ptr_equal(bench->order[i], &waiter[i].hold);
+        leave(&waiter[i]);
+    }
+}
+
+static void test_shared_waiters_go_together(void **state)
+{
+    struct access holder = { 0 }, waiter[4] = { 0 };
+
+    assert_true(enter(*state, &holder, GATE_EXCLUSIVE, 0, BLOCK));
+    for (unsigned i = 0; i < 4; i++)
+        assert_false(enter(*state, &waiter[i], GATE_SHARED, 0, BLOCK));
+    leave(&holder);
+    assert_int_equal(turn(*state), 4);
+    for (unsigned i = 0; i < 4; i++)
+        leave(&waiter[i]);
+}
+
+static void test_granting_is_never_re_entrant(void **state)
+{
+    struct access holder = { 0 }, waiter = { 0 };
+
+    assert_true(enter(*state, &holder, GATE_EXCLUSIVE, 0, BLOCK));
+    assert_false(enter(*state, &waiter, GATE_EXCLUSIVE, 0, BLOCK));
+    leave(&holder);
+    assert_int_equal(((struct bench *)*state)->entered, 0);
+    assert_int_equal(turn(*state), 1);
+    leave(&waiter);
+}
+
+static void test_a_range_over_many_stripes_shares_and_excludes(void **state)
+{
+    struct access bulk = { 0 }, zero = { 0 }, read = { 0 };
+
+    assert_true(enter(*state, &bulk, GATE_SHARED, 512 * KIB, 3 * MIB));
+    assert_false(bulk.hold.is_fast);
+    assert_false(enter(*state, &zero, GATE_EXCLUSIVE, 3 * MIB, 8 * MIB));
+    assert_true(enter(*state, &read, GATE_SHARED, 12 * MIB, BLOCK));
+    leave(&bulk);
+    assert_int_equal(turn(*state), 1);
+    leave(&read);
+    leave(&zero);
+}
+
+static void test_an_exclusive_over_all_stripes_waits_for_all(void **state)
+{
+    struct access low = { 0 }, high = { 0 }, all = { 0 }, late = { 0 };
+
+    assert_true(enter(*state, &low, GATE_SHARED, 0, BLOCK));
+    assert_true(enter(*state, &high, GATE_SHARED, UINT64_C(100) * MIB - BLOCK, 2 * BLOCK));
+    assert_true(high.hold.is_fast);
+    assert_false(enter(*state, &all, GATE_EXCLUSIVE, 0, UINT64_C(200) * MIB));
+    assert_false(enter(*state, &late, GATE_SHARED, 64 * MIB, BLOCK));
+    leave(&low);
+    assert_int_equal(turn(*state), 0);
+    leave(&high);
+    assert_int_equal(turn(*state), 1);
+    leave(&all);
+    assert_int_equal(turn(*state), 2);
+    leave(&late);
+}
+
+static void test_a_range_may_wrap_around_the_stripes(void **state)
+{
+    struct access over = { 0 }, read = { 0 }, apart = { 0 };
+
+    assert_true(enter(*state, &over, GATE_EXCLUSIVE, 62 * MIB, 4 * MIB)); /* stripes 62, 63, 0, 1 */
+    assert_false(enter(*state, &read, GATE_SHARED, 65 * MIB, BLOCK));
+    assert_true(enter(*state, &apart, GATE_SHARED, 2 * MIB, BLOCK));
+    assert_true(apart.hold.is_fast);
+    leave(&apart);
+    leave(&over);
+    assert_int_equal(turn(*state), 1);
+    leave(&read);
+}
+
+static void test_blocks_that_share_a_stripe_do_not_exclude_each_other(void **state)
+{
+    struct access caw = { 0 }, same_stripe = { 0 };
+
+    assert_true(enter(*state, &caw, GATE_EXCLUSIVE, 0, BLOCK));
+    assert_true(enter(*state, &same_stripe, GATE_SHARED, 64 * MIB, BLOCK));
+    assert_false(same_stripe.hold.is_fast);
+    leave(&same_stripe);
+    leave(&caw);
+}
+
+static void test_an_empty_range_is_held_and_keeps_nobody_out(void **state)
+{
+    struct access caw = { 0 }, none = { 0 };
+
+    assert_true(enter(*state, &caw, GATE_EXCLUSIVE, 0, BLOCK));
+    assert_true(enter(*state, &none, GATE_EXCLUSIVE, 0, 0));
+    leave(&none);
+    leave(&caw);
+}
+
+static void test_a_cancelled_waiter_is_not_let_in(void **state)
+{
+    struct access holder = { 0 }, waiter = { 0 };
+
+    assert_true(enter(*state, &holder, GATE_EXCLUSIVE, 0, BLOCK));
+    assert_false(enter(*state, &waiter, GATE_EXCLUSIVE, 0, BLOCK));
+    assert_true(gate_cancel(&waiter.hold));
+    leave(&holder);
+    assert_int_equal(turn(*state), 0);
+}
+
+static void test_cancelling_lets_those_go_who_waited_behind(void **state)
+{
+    struct access read = { 0 }, caw = { 0 }, behind = { 0 };
+
+    assert_true(enter(*state, &read, GATE_SHARED, 0, BLOCK));
+    assert_false(enter(*state, &caw, GATE_EXCLUSIVE, 0, BLOCK));
+    assert_false(enter(*state, &behind, GATE_SHARED, 0, BLOCK));
+    assert_true(gate_cancel(&caw.hold));
+    assert_int_equal(turn(*state), 1);
+    leave(&behind);
+    leave(&read);
+}
+
+static void test_cancelling_too_late_says_so_and_entered_still_comes(void **state)
+{
+    struct access holder = { 0 }, waiter = { 0 };
+
+    assert_true(enter(*state, &holder, GATE_EXCLUSIVE, 0, BLOCK));
+    assert_false(enter(*state, &waiter, GATE_EXCLUSIVE, 0, BLOCK));
+    leave(&holder);
+    assert_false(gate_cancel(&waiter.hold));
+    assert_int_equal(turn(*state), 1);
+    leave(&waiter);
+}
+
+/* ---- many workers at once ---- */
+
+enum {
+    PLAYERS = 4,
+    ROUNDS = 20000,
+    CELLS = 24,
+    FIRST_CELL_BYTES = 62 * MIB,
+    CELL_BYTES = 256 * KIB
+};
+
+/* Cells of a medium around the place where the stripes wrap; each says who is in it. */
+struct game {
+    struct gate gate;
+    _Atomic int readers[CELLS], writers[CELLS];
+    _Atomic unsigned collisions, playing;
+    unsigned plain[CELLS]; /* changed by exclusive holders only, read by the others */
+};
+
+struct player {
+    struct game *game;
+    struct worker worker;
+    struct gate_hold hold;
+    ev_idle again;
+    unsigned seed, rounds, first, cells;
+    bool is_inside;
+    uint64_t seen;
+};
+
+static unsigned roll(struct player *player)
+{
+    player->seed = player->seed * 1664525U + 1013904223U;
+    return player->seed >> 16;
+}
+
+static void come_in(struct player *player)
+{
+    struct game *game = player->game;
+
+    player->is_inside = true;
+    for (unsigned i = player->first; i < player->first + player->cells; i++) {
+        if (player->hold.mode == GATE_EXCLUSIVE) {
+            if (atomic_fetch_add_explicit(&game->writers[i], 1, memory_order_relaxed) != 0 ||
+                atomic_load_explicit(&game->readers[i], memory_order_relaxed) != 0)
+                game->collisions++;
+            game->plain[i]++;
+        } else {
+            atomic_fetch_add_explicit(&game->readers[i], 1, memory_order_relaxed);
+            if (atomic_load_explicit(&game->writers[i], memory_order_relaxed) != 0)
+                game->collisions++;
+            player->seen += game->plain[i];
+        }
+    }
+}
+
+static void go_out(struct player *player)
+{
+    struct game *game = player->game;
+
+    for (unsigned i = player->first; i < player->first + player->cells; i++)
+        atomic_fetch_sub_explicit(player->hold.mode == GATE_EXCLUSIVE ? &game->writers[i]
+                                                                      : &game->readers[i],
+                                  1, memory_order_relaxed);
+    player->is_inside = false;
+    gate_leave(&player->hold);
+}
+
+static void player_entered(struct gate_hold *hold)
+{
+    struct player *player = (void *)((char *)hold - offsetof(struct player, hold));
+
+    come_in(player);
+    ev_idle_start(player->worker.loop, &player->again);
+}
+
+/* Leaves in another turn than it came in, so that the players overlap. */
+static void play(struct ev_loop *loop, ev_idle *again, int events)
+{
+    struct player *player = again->data;
+    unsigned dice = roll(player);
+
+    (void)events;
+    if (player->is_inside) {
+        go_out(player);
+        return;
+    }
+    if (player->rounds++ == ROUNDS) {
+        ev_break(loop, EVBREAK_ALL);
+        return;
+    }
+    player->cells = 1 + roll(player) % (dice % 16 == 0 ? CELLS : 3);
+    player->first = roll(player) % (CELLS - player->cells + 1);
+    if (gate_enter(&player->game->gate, &player->hold, &player->worker,
+                   dice % 4 == 0 ? GATE_EXCLUSIVE : GATE_SHARED,
+                   FIRST_CELL_BYTES + (uint64_t)player->first * CELL_BYTES,
+                   (uint64_t)player->cells * CELL_BYTES)) {
+        come_in(player);
+        return;
+    }
+    /* a third of those who wait change their mind */
+    if (dice % 3 == 0 && gate_cancel(&player->hold))
+        return;
+    ev_idle_stop(loop, again);
+}
+
+static void *player_run(void *arg)
+{
+    struct player *player = arg;
+
+    ev_idle_init(&player->again, play);
+    player->again.data = player;
+    ev_idle_start(player->worker.loop, &player->again);
+    ev_run(player->worker.loop, 0);
+    ev_idle_stop(player->worker.loop, &player->again);
+    return NULL;
+}
+
+static void test_workers_never_meet_in_a_range_that_one_excludes(void **state)
+{
+    static struct game game;
+    static struct player players[PLAYERS];
+    pthread_t threads[PLAYERS];
+
+    (void)state;
+    memset(&game, 0, sizeof(game));
+    memset(players, 0, sizeof(players));
+    gate_open(&game.gate);
+    for (unsigned i = 0; i < PLAYERS; i++) {
+        players[i].game = &game;
+        players[i].seed = 4711 + i;
+        players[i].hold.entered = player_entered;
+        players[i].worker.loop = ev_loop_new(EVFLAG_AUTO);
+        mailbox_open(&players[i].worker.mailbox, players[i].worker.loop);
+    }
+    for (unsigned i = 0; i < PLAYERS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, player_run, &players[i]), 0);
+    for (unsigned i = 0; i < PLAYERS; i++)
+        pthread_join(threads[i], NULL);
+    assert_int_equal(game.collisions, 0);
+    for (unsigned i = 0; i < GATE_STRIPES; i++)
+        assert_int_equal(game.gate.stripes[i], 0);
+    for (unsigned i = 0; i < PLAYERS; i++) {
+        assert_int_equal(players[i].rounds, ROUNDS + 1);
+        mailbox_close(&players[i].worker.mailbox);
+        ev_loop_destroy(players[i].worker.loop);
+    }
+    gate_close(&game.gate);
+}
+
+#define WITH_BENCH(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH_BENCH(test_shared_holders_overlap),
+        WITH_BENCH(test_exclusive_excludes_what_overlaps),
+        WITH_BENCH(test_exclusive_leaves_adjacent_blocks_alone),
+        WITH_BENCH(test_exclusive_waits_for_what_is_in_flight),
+        WITH_BENCH(test_newcomers_do_not_starve_a_waiting_exclusive),
+        WITH_BENCH(test_waiters_go_in_the_order_in_which_they_came),
+        WITH_BENCH(test_shared_waiters_go_together),
+        WITH_BENCH(test_granting_is_never_re_entrant),
+        WITH_BENCH(test_a_range_over_many_stripes_shares_and_excludes),
+        WITH_BENCH(test_an_exclusive_over_all_stripes_waits_for_all),
+        WITH_BENCH(test_a_range_may_wrap_around_the_stripes),
+        WITH_BENCH(test_blocks_that_share_a_stripe_do_not_exclude_each_other),
+        WITH_BENCH(test_an_empty_range_is_held_and_keeps_nobody_out),
+        WITH_BENCH(test_a_cancelled_waiter_is_not_let_in),
+        WITH_BENCH(test_cancelling_lets_those_go_who_waited_behind),
+        WITH_BENCH(test_cancelling_too_late_says_so_and_entered_still_comes),
+        cmocka_unit_test(test_workers_never_meet_in_a_range_that_one_excludes),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
