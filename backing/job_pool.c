@@ -40,16 +40,16 @@ static struct job *take(struct job_pool *pool)
 static bool wait_for_job(struct job_pool *pool)
 {
     struct timespec deadline;
-    int error = 0;
 
     clock_gettime(CLOCK_MONOTONIC, &deadline);
     deadline.tv_sec += IDLE_SECONDS;
     pool->idle_threads++;
-    while (pool->first == NULL && !pool->is_ending && error != ETIMEDOUT) {
+    while (pool->first == NULL && !pool->is_ending) {
         if (pool->threads == 1) /* the one that stays */
             pthread_cond_wait(&pool->work, &pool->mutex);
-        else
-            error = pthread_cond_timedwait(&pool->work, &pool->mutex, &deadline);
+        else if (pthread_cond_timedwait(&pool->work, &pool->mutex, &deadline) == ETIMEDOUT &&
+                 pool->threads > 1)
+            break;
     }
     pool->idle_threads--;
     return pool->first != NULL;
