@@ -37,9 +37,9 @@ def log_in(daemon, number):
             "MaxRecvDataSegmentLength": "131072", "ImmediateData": "Yes", "InitialR2T": "No",
             "MaxBurstLength": "262144", "FirstBurstLength": "262144"}
     text = b"".join(f"{k}={v}".encode() + b"\0" for k, v in keys.items())
-    header = struct.pack(">BBBBB3s6sHIHHIIIQQ", LOGIN, FULL_FEATURE, 0, 0, 0,
+    header = struct.pack(">BBBBB3s6sHIHHIIQQ", LOGIN, FULL_FEATURE, 0, 0, 0,
                          len(text).to_bytes(3, "big"), bytes.fromhex("00023d000001"), 0, number, 0, 0,
-                         1, 0, 0, 0, 0)
+                         1, 0, 0, 0)
     peer = socket.create_connection((daemon.host, daemon.port), timeout=10)
     peer.sendall(header + text + bytes(-len(text) % 4))
     answer = peer.recv(48, socket.MSG_WAITALL)

@@ -30,10 +30,12 @@ def run_test(daemon, test, urls):
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", cwd=daemon.dir)
     said = done.stdout + done.stderr
     tests = re.search(r"^\s+tests\s+(\d+)\s+(\d+)\s+(\d+)\s+(\d+)", said, re.M)
+    # the test's own words; its first assertions tell more than the thousandth
+    words = "\n".join(said[said.find("Suite:"):].split("Run Summary")[0].splitlines()[:15])
     if done.returncode == 124:
-        return "FAILED", f"not done within {TEST_SECONDS * SLOWNESS} s\n{said}"
+        return "FAILED", f"not done within {TEST_SECONDS * SLOWNESS} s\n{words}"
     if done.returncode != 0 or not tests or tests.group(2) != "1" or tests.group(4) != "0":
-        return "FAILED", f"exit status {done.returncode}\n{said}"
+        return "FAILED", f"exit status {done.returncode}\n{words}"
     skipped = re.search(r"\[SKIPPED\] *(.*)", said)
     if skipped:
         return "skipped", skipped.group(1)
