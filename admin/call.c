@@ -97,7 +97,8 @@ void call_finish(struct call *call, json_t *result)
     end(call, jsonrpc_result(call->request.id, result));
 }
 
-static void refuse(struct call *call, int error, json_t *data, const char *format, va_list args)
+__attribute__((format(printf, 4, 0))) static void refuse(struct call *call, int error, json_t *data,
+                                                         const char *format, va_list args)
 {
     struct jsonrpc_error failure = { .code = JSONRPC_REFUSED };
     const char *name = strerrorname_np(-error);
