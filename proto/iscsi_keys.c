@@ -19,61 +19,59 @@ enum {
 
     NO = 0,
     YES = 1,
-    LENGTH_MIN = 512,
-    LENGTH_MAX = 0xffffff,
 };
 
 /* clang-format off */
+#define ROW(id, name, rule, ...) [KEY_##id] = { name, KEY_RULE_##rule, __VA_ARGS__ }
 #define LIST(items, default_item) .list = items, .standard = default_item
-#define BOOLEAN(default_value, ours) .is_bool = true, .min = NO, .max = YES, .standard = default_value, .mine = ours
+#define REFUSED(word) .refusal = word
+#define BOOLEAN(default_value, ours) \
+    .is_bool = true, .min = NO, .max = YES, .standard = default_value, .mine = ours
 #define NUMBER(least, most, default_value, ours) \
     .is_number = true, .min = least, .max = most, .standard = default_value, .mine = ours
 
 const struct key_row key_table[KEY_COUNT] = {
-    /* RFC 7143 12, 13.1 */
-    [KEY_AUTH_METHOD] = { "AuthMethod", KEY_RULE_LIST, IT, SEC, LIST("None,CHAP", KEY_AUTH_NOT_NEGOTIATED) },
-    [KEY_HEADER_DIGEST] = { "HeaderDigest", KEY_RULE_LIST, IT, OPER, LIST("None,CRC32C", KEY_DIGEST_NONE) },
-    [KEY_DATA_DIGEST] = { "DataDigest", KEY_RULE_LIST, IT, OPER, LIST("None,CRC32C", KEY_DIGEST_NONE) },
+    /* RFC 7143 12 and 13.1 */
+    ROW(AUTH_METHOD,                  "AuthMethod",               LIST,    IT, SEC,             LIST("None,CHAP", KEY_AUTH_NOT_NEGOTIATED)),
+    ROW(HEADER_DIGEST,                "HeaderDigest",             LIST,    IT, OPER,            LIST("None,CRC32C", KEY_DIGEST_NONE)),
+    ROW(DATA_DIGEST,                  "DataDigest",               LIST,    IT, OPER,            LIST("None,CRC32C", KEY_DIGEST_NONE)),
     /* 13.2 to 13.9 */
-    [KEY_MAX_CONNECTIONS] = { "MaxConnections", KEY_RULE_MIN, IT, OPER | NORMAL, NUMBER(1, 65535, 1, 1) },
-    [KEY_SEND_TARGETS] = { "SendTargets", KEY_RULE_DECLARE, I, FULL },
-    [KEY_TARGET_NAME] = { "TargetName", KEY_RULE_DECLARE, IT, LOGIN | LEAD },
-    [KEY_INITIATOR_NAME] = { "InitiatorName", KEY_RULE_DECLARE, I, LOGIN | LEAD },
-    [KEY_TARGET_ALIAS] = { "TargetAlias", KEY_RULE_DECLARE, T, LOGIN | FULL },
-    [KEY_INITIATOR_ALIAS] = { "InitiatorAlias", KEY_RULE_DECLARE, I, LOGIN | FULL },
-    [KEY_TARGET_ADDRESS] = { "TargetAddress", KEY_RULE_DECLARE, T, LOGIN | FULL },
-    [KEY_TARGET_PORTAL_GROUP_TAG] = { "TargetPortalGroupTag", KEY_RULE_DECLARE, T, LOGIN },
+    ROW(MAX_CONNECTIONS,              "MaxConnections",           MIN,     IT, OPER | NORMAL,   NUMBER(1, 65535, 1, 1)),
+    ROW(SEND_TARGETS,                 "SendTargets",              DECLARE, I,  FULL),
+    ROW(TARGET_NAME,                  "TargetName",               DECLARE, IT, LOGIN | LEAD),
+    ROW(INITIATOR_NAME,               "InitiatorName",            DECLARE, I,  LOGIN | LEAD),
+    ROW(TARGET_ALIAS,                 "TargetAlias",              DECLARE, T,  LOGIN | FULL),
+    ROW(INITIATOR_ALIAS,              "InitiatorAlias",           DECLARE, I,  LOGIN | FULL),
+    ROW(TARGET_ADDRESS,               "TargetAddress",            DECLARE, T,  LOGIN | FULL),
+    ROW(TARGET_PORTAL_GROUP_TAG,      "TargetPortalGroupTag",     DECLARE, T,  LOGIN),
     /* 13.10 to 13.20 */
-    [KEY_INITIAL_R2T] = { "InitialR2T", KEY_RULE_OR, IT, OPER | NORMAL, BOOLEAN(YES, NO) },
-    [KEY_IMMEDIATE_DATA] = { "ImmediateData", KEY_RULE_AND, IT, OPER | NORMAL, BOOLEAN(YES, YES) },
-    [KEY_MAX_RECV_DATA_SEGMENT_LENGTH] = { "MaxRecvDataSegmentLength", KEY_RULE_DECLARE, IT, OPER | FULL,
-                                           NUMBER(LENGTH_MIN, LENGTH_MAX, 8192, 262144) },
-    [KEY_MAX_BURST_LENGTH] = { "MaxBurstLength", KEY_RULE_MIN, IT, OPER | NORMAL,
-                               NUMBER(LENGTH_MIN, LENGTH_MAX, 262144, 1048576) },
-    [KEY_FIRST_BURST_LENGTH] = { "FirstBurstLength", KEY_RULE_MIN, IT, OPER | NORMAL,
-                                 NUMBER(LENGTH_MIN, LENGTH_MAX, 65536, 262144) },
-    [KEY_DEFAULT_TIME2WAIT] = { "DefaultTime2Wait", KEY_RULE_MAX, IT, OPER, NUMBER(0, 3600, 2, 2) },
-    [KEY_DEFAULT_TIME2RETAIN] = { "DefaultTime2Retain", KEY_RULE_MIN, IT, OPER, NUMBER(0, 3600, 20, 0) },
-    [KEY_MAX_OUTSTANDING_R2T] = { "MaxOutstandingR2T", KEY_RULE_MIN, IT, OPER | NORMAL, NUMBER(1, 65535, 1, 16) },
-    [KEY_DATA_PDU_IN_ORDER] = { "DataPDUInOrder", KEY_RULE_OR, IT, OPER | NORMAL, BOOLEAN(YES, YES) },
-    [KEY_DATA_SEQUENCE_IN_ORDER] = { "DataSequenceInOrder", KEY_RULE_OR, IT, OPER | NORMAL, BOOLEAN(YES, YES) },
-    [KEY_ERROR_RECOVERY_LEVEL] = { "ErrorRecoveryLevel", KEY_RULE_MIN, IT, OPER, NUMBER(0, 2, 0, 0) },
+    ROW(INITIAL_R2T,                  "InitialR2T",               OR,      IT, OPER | NORMAL,   BOOLEAN(YES, NO)),
+    ROW(IMMEDIATE_DATA,               "ImmediateData",            AND,     IT, OPER | NORMAL,   BOOLEAN(YES, YES)),
+    ROW(MAX_RECV_DATA_SEGMENT_LENGTH, "MaxRecvDataSegmentLength", DECLARE, IT, OPER | FULL,     NUMBER(512, 16777215, 8192, 262144)),
+    ROW(MAX_BURST_LENGTH,             "MaxBurstLength",           MIN,     IT, OPER | NORMAL,   NUMBER(512, 16777215, 262144, 1048576)),
+    ROW(FIRST_BURST_LENGTH,           "FirstBurstLength",         MIN,     IT, OPER | NORMAL,   NUMBER(512, 16777215, 65536, 262144)),
+    ROW(DEFAULT_TIME2WAIT,            "DefaultTime2Wait",         MAX,     IT, OPER,            NUMBER(0, 3600, 2, 2)),
+    ROW(DEFAULT_TIME2RETAIN,          "DefaultTime2Retain",       MIN,     IT, OPER,            NUMBER(0, 3600, 20, 0)),
+    ROW(MAX_OUTSTANDING_R2T,          "MaxOutstandingR2T",        MIN,     IT, OPER | NORMAL,   NUMBER(1, 65535, 1, 16)),
+    ROW(DATA_PDU_IN_ORDER,            "DataPDUInOrder",           OR,      IT, OPER | NORMAL,   BOOLEAN(YES, YES)),
+    ROW(DATA_SEQUENCE_IN_ORDER,       "DataSequenceInOrder",      OR,      IT, OPER | NORMAL,   BOOLEAN(YES, YES)),
+    ROW(ERROR_RECOVERY_LEVEL,         "ErrorRecoveryLevel",       MIN,     IT, OPER,            NUMBER(0, 2, 0, 0)),
     /* 13.21 */
-    [KEY_SESSION_TYPE] = { "SessionType", KEY_RULE_DECLARE, I, LOGIN | LEAD },
-    /* 13.25: markers may be answered No or Reject, their intervals only Reject; never NotUnderstood */
-    [KEY_IF_MARKER] = { "IFMarker", KEY_RULE_REFUSED, IT, OPER, .refusal = "No" },
-    [KEY_OF_MARKER] = { "OFMarker", KEY_RULE_REFUSED, IT, OPER, .refusal = "No" },
-    [KEY_IF_MARK_INT] = { "IFMarkInt", KEY_RULE_REFUSED, IT, OPER, .refusal = "Reject" },
-    [KEY_OF_MARK_INT] = { "OFMarkInt", KEY_RULE_REFUSED, IT, OPER, .refusal = "Reject" },
-    /* 13.23, 13.24 */
-    [KEY_TASK_REPORTING] = { "TaskReporting", KEY_RULE_LIST, IT, OPER | NORMAL, LIST("RFC3720", 0) },
-    [KEY_ISCSI_PROTOCOL_LEVEL] = { "iSCSIProtocolLevel", KEY_RULE_MIN, IT, OPER | NORMAL, NUMBER(0, 31, 1, 1) },
+    ROW(SESSION_TYPE,                 "SessionType",              DECLARE, I,  LOGIN | LEAD),
+    /* 13.25: a marker may be answered No or Reject, an interval only Reject; never NotUnderstood */
+    ROW(IF_MARKER,                    "IFMarker",                 REFUSED, IT, OPER,            REFUSED("No")),
+    ROW(OF_MARKER,                    "OFMarker",                 REFUSED, IT, OPER,            REFUSED("No")),
+    ROW(IF_MARK_INT,                  "IFMarkInt",                REFUSED, IT, OPER,            REFUSED("Reject")),
+    ROW(OF_MARK_INT,                  "OFMarkInt",                REFUSED, IT, OPER,            REFUSED("Reject")),
+    /* 13.23 and 13.24 */
+    ROW(TASK_REPORTING,               "TaskReporting",            LIST,    IT, OPER | NORMAL,   LIST("RFC3720", 0)),
+    ROW(ISCSI_PROTOCOL_LEVEL,         "iSCSIProtocolLevel",       MIN,     IT, OPER | NORMAL,   NUMBER(0, 31, 1, 1)),
     /* 12.1.3 */
-    [KEY_CHAP_A] = { "CHAP_A", KEY_RULE_CHAP, IT, SEC },
-    [KEY_CHAP_I] = { "CHAP_I", KEY_RULE_CHAP, IT, SEC },
-    [KEY_CHAP_C] = { "CHAP_C", KEY_RULE_CHAP, IT, SEC },
-    [KEY_CHAP_N] = { "CHAP_N", KEY_RULE_CHAP, IT, SEC },
-    [KEY_CHAP_R] = { "CHAP_R", KEY_RULE_CHAP, IT, SEC },
+    ROW(CHAP_A,                       "CHAP_A",                   CHAP,    IT, SEC),
+    ROW(CHAP_I,                       "CHAP_I",                   CHAP,    IT, SEC),
+    ROW(CHAP_C,                       "CHAP_C",                   CHAP,    IT, SEC),
+    ROW(CHAP_N,                       "CHAP_N",                   CHAP,    IT, SEC),
+    ROW(CHAP_R,                       "CHAP_R",                   CHAP,    IT, SEC),
 };
 /* clang-format on */
 
