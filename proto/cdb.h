@@ -33,13 +33,9 @@ uint8_t cdb_length(uint8_t opcode);
 /* In the 6-byte format a length of 0 is read as the 256 blocks that it means (SBC-3 5.11). */
 struct cdb_range cdb_range(enum cdb_format format, const uint8_t cdb[CDB_BYTES]);
 
-/* RDPROTECT, WRPROTECT or VRPROTECT: byte 1, bits 7 to 5 of all formats but the 6-byte one. */
-static inline uint8_t cdb_protect(const uint8_t cdb[CDB_BYTES])
-{
-    return cdb[1] >> 5;
-}
-
+/* FUA, or SBC-2's FUA_NV: without a non-volatile cache both mean the medium. Not in the 6-byte
+ * format. */
 static inline bool cdb_fua(const uint8_t cdb[CDB_BYTES])
 {
-    return cdb[1] & 0x08;
+    return cdb[1] & 0x0a;
 }

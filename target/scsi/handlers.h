@@ -14,6 +14,16 @@ void spc_request_sense(struct command *command);
 void spc_inquiry(struct command *command);
 void spc_report_luns(struct command *command);
 
+void spc_mode_sense(struct command *command);
+void spc_mode_select(struct command *command);
+void spc_mode_select_out(struct command *command, struct burst *burst);
+
+void spc_reserve(struct command *command);
+void spc_release(struct command *command);
+
+void spc_report_opcodes(struct command *command);
+void spc_report_task_management(struct command *command);
+
 void sbc_read_capacity_10(struct command *command);
 void sbc_read_capacity_16(struct command *command);
 
@@ -24,3 +34,11 @@ void sbc_read_let_go(struct command *command);
 void sbc_write(struct command *command);
 void sbc_write_out(struct command *command, struct burst *burst);
 void sbc_write_let_go(struct command *command);
+
+void sbc_verify(struct command *command);
+void sbc_verify_out(struct command *command, struct burst *burst);
+void sbc_verify_let_go(struct command *command);
+
+void sbc_synchronize_cache(struct command *command);
+void sbc_start_stop(struct command *command);
+void sbc_prevent_allow(struct command *command);

@@ -2,8 +2,7 @@
 
 #include "target/scsi/handlers.h"
 
-/* A struct whose bit-field is impossible without a reservation class: such a row does not compile.
- */
+/* Without a reservation class the bit-field has a negative width, and the row does not compile. */
 #define CLASS(class) ((class) + 0 * (int)sizeof(struct { int class_is_given : (class) ? 1 : -1; }))
 
 #define NO_SA  OPCODE_NO_SA
@@ -16,27 +15,83 @@
 #define FF4 FF2, FF2
 #define FF8 FF4, FF4
 #define GROUP 0x1f /* GROUP NUMBER may be anything: no grouping function, SBC-3 4.20 */
-#define ROW(op, sa, title, handler, data, range, rsv, ua, needed, len, ...)                        \
-    .opcode = (op), .service_action = (sa), .name = (title), .run = (handler), .direction = (data), \
-    .lba = (range), .reservation = CLASS(rsv), .unit_attention = (ua), .needs = (needed),          \
-    .cdb_len = (len), .usage = { (op), __VA_ARGS__ }
+#define READ_STEPS   .in_resume = sbc_read_resume, .let_go = sbc_read_let_go
+#define WRITE_STEPS  .out = sbc_write_out, .let_go = sbc_write_let_go
+#define VERIFY_STEPS .out = sbc_verify_out, .let_go = sbc_verify_let_go
+#define SELECT_STEPS .out = spc_mode_select_out
+#define ONE_STEP     .out = NULL
+
+#define ROW(op, sa, title, handler, data, range, rsv, ua, needed, len, steps, ...)  \
+    { .opcode = (op), .service_action = (sa), .name = (title), .run = (handler),    \
+      .direction = (data), .lba = (range), .reservation = CLASS(rsv),               \
+      .unit_attention = (ua), .needs = (needed), .cdb_len = (len), steps,           \
+      .usage = { (op), __VA_ARGS__ } }
 
 const struct opcode_row opcode_table[] = {
-/*        op    sa     name                    run                 data       range     reservation   unit attn  needs   len  cdb usage from byte 1 */
-    { ROW(0x00, NO_SA, "TEST UNIT READY",      spc_test_unit_ready, DATA_NONE, LBA_NONE, RSV_CONTROL, UA_REPORT, MEDIUM,  6,  0, 0, 0, 0, 0) },
-    { ROW(0x03, NO_SA, "REQUEST SENSE",        spc_request_sense,  DATA_IN,   LBA_NONE, RSV_ALLOWED,  UA_TELL,   0,       6,  0x01, 0, 0, 0xff, 0) },
-    { ROW(0x12, NO_SA, "INQUIRY",              spc_inquiry,        DATA_IN,   LBA_NONE, RSV_ALLOWED,  UA_KEEP,   0,       6,  0x01, 0xff, FF2, 0) },
-    { ROW(0x25, NO_SA, "READ CAPACITY(10)",    sbc_read_capacity_10, DATA_IN, LBA_NONE, RSV_ALLOWED,  UA_REPORT, MEDIUM, 10,  0, 0, 0, 0, 0, 0, 0, 0, 0) },
-    { ROW(0x28, NO_SA, "READ(10)",             sbc_read,           DATA_IN,   LBA_10,   RSV_READS,    UA_REPORT, MEDIUM, 10,  0x1a, FF4, GROUP, FF2, 0),
-      .in_resume = sbc_read_resume, .let_go = sbc_read_let_go },
-    { ROW(0x2a, NO_SA, "WRITE(10)",            sbc_write,          DATA_OUT,  LBA_10,   RSV_WRITES,   UA_REPORT, WRITES, 10,  0x1a, FF4, GROUP, FF2, 0),
-      .out = sbc_write_out, .let_go = sbc_write_let_go },
-    { ROW(0x88, NO_SA, "READ(16)",             sbc_read,           DATA_IN,   LBA_16,   RSV_READS,    UA_REPORT, MEDIUM, 16,  0x1a, FF8, FF4, GROUP, 0),
-      .in_resume = sbc_read_resume, .let_go = sbc_read_let_go },
-    { ROW(0x8a, NO_SA, "WRITE(16)",            sbc_write,          DATA_OUT,  LBA_16,   RSV_WRITES,   UA_REPORT, WRITES, 16,  0x1a, FF8, FF4, GROUP, 0),
-      .out = sbc_write_out, .let_go = sbc_write_let_go },
-    { ROW(0x9e, 0x10,  "READ CAPACITY(16)",    sbc_read_capacity_16, DATA_IN, LBA_NONE, RSV_ALLOWED,  UA_REPORT, MEDIUM, 16,  0x10, 0, 0, 0, 0, 0, 0, 0, 0, FF4, 0, 0) },
-    { ROW(0xa0, NO_SA, "REPORT LUNS",          spc_report_luns,    DATA_IN,   LBA_NONE, RSV_ALLOWED,  UA_KEEP,   0,      12,  0, 0xff, 0, 0, 0, FF4, 0, 0) },
+/*  ROW(op,   sa,    name,
+        run                          data       range     reservation  unit attn  needs   len steps         cdb usage from byte 1 */
+    ROW(0x00, NO_SA, "TEST UNIT READY",
+        spc_test_unit_ready,         DATA_NONE, LBA_NONE, RSV_CONTROL, UA_REPORT, MEDIUM, 6,  ONE_STEP,     0, 0, 0, 0, 0),
+    ROW(0x03, NO_SA, "REQUEST SENSE",
+        spc_request_sense,           DATA_IN,   LBA_NONE, RSV_ALLOWED, UA_TELL,   0,      6,  ONE_STEP,     0x01, 0, 0, 0xff, 0),
+    ROW(0x08, NO_SA, "READ(6)",
+        sbc_read,                    DATA_IN,   LBA_6,    RSV_READS,   UA_REPORT, MEDIUM, 6,  READ_STEPS,   0x1f, FF2, 0xff, 0),
+    ROW(0x0a, NO_SA, "WRITE(6)",
+        sbc_write,                   DATA_OUT,  LBA_6,    RSV_WRITES,  UA_REPORT, WRITES, 6,  WRITE_STEPS,  0x1f, FF2, 0xff, 0),
+    ROW(0x12, NO_SA, "INQUIRY",
+        spc_inquiry,                 DATA_IN,   LBA_NONE, RSV_ALLOWED, UA_KEEP,   0,      6,  ONE_STEP,     0x01, 0xff, FF2, 0),
+    ROW(0x15, NO_SA, "MODE SELECT(6)",
+        spc_mode_select,             DATA_OUT,  LBA_NONE, RSV_CONTROL, UA_REPORT, UNIT,   6,  SELECT_STEPS, 0x11, 0, 0, 0xff, 0),
+    ROW(0x16, NO_SA, "RESERVE(6)",
+        spc_reserve,                 DATA_NONE, LBA_NONE, RSV_RESERVE, UA_REPORT, UNIT,   6,  ONE_STEP,     0, 0xff, FF2, 0),
+    ROW(0x17, NO_SA, "RELEASE(6)",
+        spc_release,                 DATA_NONE, LBA_NONE, RSV_RELEASE, UA_REPORT, UNIT,   6,  ONE_STEP,     0, 0xff, 0, 0, 0),
+    ROW(0x1a, NO_SA, "MODE SENSE(6)",
+        spc_mode_sense,              DATA_IN,   LBA_NONE, RSV_CONTROL, UA_REPORT, UNIT,   6,  ONE_STEP,     0x08, FF2, 0xff, 0),
+    ROW(0x1b, NO_SA, "START STOP UNIT",
+        sbc_start_stop,              DATA_NONE, LBA_NONE, RSV_CONTROL, UA_REPORT, UNIT,   6,  ONE_STEP,     0x01, 0, 0, 0x05, 0),
+    ROW(0x1e, NO_SA, "PREVENT ALLOW MEDIUM REMOVAL",
+        sbc_prevent_allow,           DATA_NONE, LBA_NONE, RSV_CONTROL, UA_REPORT, UNIT,   6,  ONE_STEP,     0, 0, 0, 0x01, 0),
+    ROW(0x25, NO_SA, "READ CAPACITY(10)",
+        sbc_read_capacity_10,        DATA_IN,   LBA_NONE, RSV_ALLOWED, UA_REPORT, UNIT,   10, ONE_STEP,     0, 0, 0, 0, 0, 0, 0, 0, 0),
+    ROW(0x28, NO_SA, "READ(10)",
+        sbc_read,                    DATA_IN,   LBA_10,   RSV_READS,   UA_REPORT, MEDIUM, 10, READ_STEPS,   0x1a, FF4, GROUP, FF2, 0),
+    ROW(0x2a, NO_SA, "WRITE(10)",
+        sbc_write,                   DATA_OUT,  LBA_10,   RSV_WRITES,  UA_REPORT, WRITES, 10, WRITE_STEPS,  0x1a, FF4, GROUP, FF2, 0),
+    ROW(0x2f, NO_SA, "VERIFY(10)",
+        sbc_verify,                  DATA_OUT,  LBA_10,   RSV_READS,   UA_REPORT, MEDIUM, 10, VERIFY_STEPS, 0x16, FF4, GROUP, FF2, 0),
+    ROW(0x35, NO_SA, "SYNCHRONIZE CACHE(10)",
+        sbc_synchronize_cache,       DATA_NONE, LBA_10,   RSV_WRITES,  UA_REPORT, MEDIUM, 10, ONE_STEP,     0x06, FF4, GROUP, FF2, 0),
+    ROW(0x55, NO_SA, "MODE SELECT(10)",
+        spc_mode_select,             DATA_OUT,  LBA_NONE, RSV_CONTROL, UA_REPORT, UNIT,   10, SELECT_STEPS, 0x11, 0, 0, 0, 0, 0, FF2, 0),
+    ROW(0x56, NO_SA, "RESERVE(10)",
+        spc_reserve,                 DATA_NONE, LBA_NONE, RSV_RESERVE, UA_REPORT, UNIT,   10, ONE_STEP,     0, FF2, 0, 0, 0, 0, 0, 0),
+    ROW(0x57, NO_SA, "RELEASE(10)",
+        spc_release,                 DATA_NONE, LBA_NONE, RSV_RELEASE, UA_REPORT, UNIT,   10, ONE_STEP,     0, FF2, 0, 0, 0, 0, 0, 0),
+    ROW(0x5a, NO_SA, "MODE SENSE(10)",
+        spc_mode_sense,              DATA_IN,   LBA_NONE, RSV_CONTROL, UA_REPORT, UNIT,   10, ONE_STEP,     0x18, FF2, 0, 0, 0, FF2, 0),
+    ROW(0x88, NO_SA, "READ(16)",
+        sbc_read,                    DATA_IN,   LBA_16,   RSV_READS,   UA_REPORT, MEDIUM, 16, READ_STEPS,   0x1a, FF8, FF4, GROUP, 0),
+    ROW(0x8a, NO_SA, "WRITE(16)",
+        sbc_write,                   DATA_OUT,  LBA_16,   RSV_WRITES,  UA_REPORT, WRITES, 16, WRITE_STEPS,  0x1a, FF8, FF4, GROUP, 0),
+    ROW(0x8f, NO_SA, "VERIFY(16)",
+        sbc_verify,                  DATA_OUT,  LBA_16,   RSV_READS,   UA_REPORT, MEDIUM, 16, VERIFY_STEPS, 0x16, FF8, FF4, GROUP, 0),
+    ROW(0x91, NO_SA, "SYNCHRONIZE CACHE(16)",
+        sbc_synchronize_cache,       DATA_NONE, LBA_16,   RSV_WRITES,  UA_REPORT, MEDIUM, 16, ONE_STEP,     0x06, FF8, FF4, GROUP, 0),
+    ROW(0x9e, 0x10,  "READ CAPACITY(16)",
+        sbc_read_capacity_16,        DATA_IN,   LBA_NONE, RSV_ALLOWED, UA_REPORT, UNIT,   16, ONE_STEP,     0x10, 0, 0, 0, 0, 0, 0, 0, 0, FF4, 0, 0),
+    ROW(0xa0, NO_SA, "REPORT LUNS",
+        spc_report_luns,             DATA_IN,   LBA_NONE, RSV_ALLOWED, UA_KEEP,   0,      12, ONE_STEP,     0, 0xff, 0, 0, 0, FF4, 0, 0),
+    ROW(0xa3, 0x0c,  "REPORT SUPPORTED OPERATION CODES",
+        spc_report_opcodes,          DATA_IN,   LBA_NONE, RSV_ALLOWED, UA_REPORT, UNIT,   12, ONE_STEP,     0x0c, 0x87, 0xff, FF2, FF4, 0, 0),
+    ROW(0xa3, 0x0d,  "REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS",
+        spc_report_task_management,  DATA_IN,   LBA_NONE, RSV_ALLOWED, UA_REPORT, UNIT,   12, ONE_STEP,     0x0d, 0x80, 0, 0, 0, FF4, 0, 0),
+    ROW(0xa8, NO_SA, "READ(12)",
+        sbc_read,                    DATA_IN,   LBA_12,   RSV_READS,   UA_REPORT, MEDIUM, 12, READ_STEPS,   0x1a, FF4, FF4, GROUP, 0),
+    ROW(0xaa, NO_SA, "WRITE(12)",
+        sbc_write,                   DATA_OUT,  LBA_12,   RSV_WRITES,  UA_REPORT, WRITES, 12, WRITE_STEPS,  0x1a, FF4, FF4, GROUP, 0),
+    ROW(0xaf, NO_SA, "VERIFY(12)",
+        sbc_verify,                  DATA_OUT,  LBA_12,   RSV_READS,   UA_REPORT, MEDIUM, 12, VERIFY_STEPS, 0x16, FF4, FF4, GROUP, 0),
 };
 /* clang-format on */
 
