@@ -73,16 +73,15 @@ class Tally:
             self.skipped += 1
             print(f"skipped {name}: {reason}", flush=True)
 
-    def take(self, line, prefix=""):
+    def take(self, line):
         """Counts and shows a line of a program that prints lines of this shape itself."""
         with self.lock:
             word, _, rest = line.partition(" ")
             counts = {"ok": "passed", "FAILED": "failed", "skipped": "skipped"}
             if word in counts:
                 setattr(self, counts[word], getattr(self, counts[word]) + 1)
-                line = f"{word} {prefix}{rest}"
                 if word == "FAILED":
-                    self.failures.append(prefix + rest)
+                    self.failures.append(re.sub(r" \([\d.]+ s\)$", "", rest))
             print(line, flush=True)
 
     def say(self, line):
@@ -104,18 +103,18 @@ class Stage:
         self.tally.say(f"== {self.title}: {time.monotonic() - self.began:.0f} s")
 
 
-def run_lines(tally, name, command, prefix="", env=None):
+def run_lines(tally, name, command):
     """Runs a program that prints test lines; one that ends badly without FAILED is a failed test."""
     before = tally.failed
     began = time.monotonic()
     tail = []
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                               text=True, errors="replace", env={**os.environ, **(env or {})})
+                               text=True, errors="replace")
     for line in process.stdout:
         line = line.rstrip("\n")
         tail = [*tail[-SHOWN_LINES:], line]
         if not re.fullmatch(r"\d+ passed, \d+ failed(, \d+ skipped)?", line):
-            tally.take(line, prefix)
+            tally.take(line)
     if process.wait() != 0 and tally.failed == before:
         tally.fail(name, time.monotonic() - began, "\n".join(tail))
 
@@ -204,12 +203,11 @@ def unit(tally, folder, jobs):
             list(pool.map(lambda t: unit_program(tally, t, prefix, slowness), tests))
 
 
-def python_tests(tally, folder, suites, *more, only=""):
+def python_tests(tally, folder, suites, *more, only=None):
     prefix = folder.removeprefix("check-") + "/"
-    pattern = only or tally.pattern.removeprefix(prefix)
     with Stage(tally, f"{' '.join(suites)} tests: {prefix[:-1]}"):
-        run_lines(tally, f"{prefix}tests", ["tests/run", "-b", f"build/{folder}", "-k", pattern, *more,
-                                            *suites], prefix)
+        run_lines(tally, f"{prefix}tests", ["tests/run", "-b", f"build/{folder}", "--prefix", prefix,
+                                            "-k", only or tally.pattern, *more, *suites])
 
 
 def fuzz_program(tally, path, seconds):

@@ -102,10 +102,8 @@ def e2e_dropped_session_comes_back():
     with Daemon() as daemon:
         session = HeldSession(daemon)
         session.write("0xa5")
-        listed = daemon.json("session", "list")
-        rows = listed if isinstance(listed, list) else next(iter(listed.values()))
-        number = next(v for k, v in rows[0].items() if k in ("id", "session", "number"))
-        daemon.ctl("session", "drop", str(number), "--yes", "--force")
+        number = daemon.json("session", "list")["sessions"][0]["tsih"]
+        daemon.ctl("session", "drop", str(number), "--yes")
         session.expect_read("0xa5")
         session.close()
 
