@@ -173,15 +173,22 @@ static void check_lun(const struct model_target *target, const struct model_lun 
                            lun->physical_block_size, block);
 }
 
+/* The loader has told of one without; it is not LUN 0. */
+static bool has_number(const struct model_lun *lun)
+{
+    return !lun->place.file || key_place(key_find(KEY_LUN, "lun"), lun)->file;
+}
+
 static void check_luns(struct model_target *target, struct model_problems *problems)
 {
     char path[PATH_TEXT_MAX], other[PATH_TEXT_MAX];
 
-    qsort(target->luns, target->lun_count, sizeof(*target->luns), lun_order);
+    if (target->lun_count > 0)
+        qsort(target->luns, target->lun_count, sizeof(*target->luns), lun_order);
     for (unsigned i = 0; i < target->lun_count; i++) {
         const struct model_lun *lun = &target->luns[i];
         check_lun(target, lun, problems);
-        if (i == 0 || lun[-1].lun != lun->lun)
+        if (i == 0 || lun[-1].lun != lun->lun || !has_number(lun) || !has_number(&lun[-1]))
             continue;
         lun_path(target, lun, path);
         place_text(place_of_key(KEY_LUN, "lun", &lun[-1], &lun[-1].place), other, sizeof(other));

@@ -107,7 +107,7 @@ static void check_image(const struct model_target *target, const struct model_lu
     const struct model_place *said = key_place(key_find(KEY_LUN, "path"), lun);
     char why[WHY_MAX];
 
-    if (!lun->path || image_is_right(lun, why))
+    if (!lun->path || lun->path[0] != '/' || image_is_right(lun, why))
         return;
     if (lun->place.file)
         model_problems_add(problems, said->file ? said : &lun->place,

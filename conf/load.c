@@ -21,7 +21,8 @@ enum { PATH_TEXT_MAX = 128 }; /* "targets[12].luns[1023].physical_block_size" */
 struct loading {
     struct model *model;
     struct model_problems *problems, *notes;
-    const char *file; /* the one that was asked for; it may include others */
+    const char *file;   /* the one that was asked for; it may include others */
+    const char *folder; /* the one that it stands in */
     bool is_managed;
     bool no_memory;
 };
@@ -29,8 +30,17 @@ struct loading {
 static struct model_place place_of(struct loading *loading, const config_setting_t *setting)
 {
     const char *file = config_setting_source_file(setting);
-    struct model_place place = { .file = model_file(loading->model, file ? file : loading->file),
-                                 .line = config_setting_source_line(setting) };
+    struct model_place place = { .line = config_setting_source_line(setting) };
+    char *included = NULL;
+
+    if (!file)
+        file = loading->file;
+    /* libconfig tells the name as @include says it; a person needs the whole */
+    bool is_included = strcmp(file, loading->file) != 0 && file[0] != '/';
+    if (is_included && asprintf(&included, "%s/%s", loading->folder, file) < 0)
+        included = NULL;
+    place.file = model_file(loading->model, included ? included : file);
+    free(included);
     if (!place.file)
         loading->no_memory = true;
     return place;
@@ -384,15 +394,16 @@ static bool load_file(struct loading *loading)
 {
     bool is_read = false;
     config_t config;
-    char *folder = strdup(loading->file);
+    char *path = strdup(loading->file);
 
     config_init(&config);
-    if (!folder || !model_file(loading->model, loading->file)) {
+    if (!path || !model_file(loading->model, loading->file)) {
         loading->no_memory = true;
         goto out;
     }
     /* an @include without a whole path stands beside the file that says it */
-    config_set_include_dir(&config, dirname(folder));
+    loading->folder = dirname(path);
+    config_set_include_dir(&config, loading->folder);
     errno = 0;
     is_read = config_read_file(&config, loading->file) == CONFIG_TRUE;
     if (is_read)
@@ -401,7 +412,7 @@ static bool load_file(struct loading *loading)
         read_problem(loading, &config);
 out:
     config_destroy(&config);
-    free(folder);
+    free(path);
     return is_read;
 }
 

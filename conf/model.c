@@ -250,26 +250,61 @@ struct model_lun *model_add_lun(struct model_target *target, unsigned lun)
     return model_take_lun(target, &fresh);
 }
 
+/* Closes, or opens, the gap at `at` among `count` items of `size` bytes. */
+static void close_gap(void *items, unsigned at, unsigned count, size_t size)
+{
+    char *gap = (char *)items + at * size;
+    memmove(gap, gap + size, (count - at - 1) * size);
+}
+
+static void open_gap(void *items, unsigned at, unsigned count, size_t size)
+{
+    char *gap = (char *)items + at * size;
+    memmove(gap + size, gap, (count - at) * size);
+}
+
+void model_detach_lun(struct model_target *target, unsigned at, struct model_lun *out)
+{
+    *out = target->luns[at];
+    close_gap(target->luns, at, target->lun_count--, sizeof(*target->luns));
+}
+
+void model_reattach_lun(struct model_target *target, unsigned at, const struct model_lun *lun)
+{
+    open_gap(target->luns, at, target->lun_count++, sizeof(*target->luns));
+    target->luns[at] = *lun;
+}
+
+void model_detach_target(struct model *model, unsigned at, struct model_target *out)
+{
+    *out = model->targets[at];
+    close_gap(model->targets, at, model->target_count--, sizeof(*model->targets));
+}
+
+void model_reattach_target(struct model *model, unsigned at, const struct model_target *target)
+{
+    open_gap(model->targets, at, model->target_count++, sizeof(*model->targets));
+    model->targets[at] = *target;
+}
+
 void model_remove_target(struct model *model, const char *name)
 {
-    struct model_target *target = model_find_target(model, name);
+    struct model_target *target = model_find_target(model, name), removed;
+
     if (!target)
         return;
-    model_target_free(target);
-    size_t after = (size_t)(model->targets + model->target_count - (target + 1));
-    memmove(target, target + 1, after * sizeof(*target));
-    model->target_count--;
+    model_detach_target(model, (unsigned)(target - model->targets), &removed);
+    model_target_free(&removed);
 }
 
 void model_remove_lun(struct model_target *target, unsigned number)
 {
-    struct model_lun *lun = model_find_lun(target, number);
+    struct model_lun *lun = model_find_lun(target, number), removed;
+
     if (!lun)
         return;
-    model_lun_free(lun);
-    size_t after = (size_t)(target->luns + target->lun_count - (lun + 1));
-    memmove(lun, lun + 1, after * sizeof(*lun));
-    target->lun_count--;
+    model_detach_lun(target, (unsigned)(lun - target->luns), &removed);
+    model_lun_free(&removed);
 }
 
 /* ---- problems ---- */

@@ -117,6 +117,15 @@ struct model_lun *model_find_lun(const struct model_target *target, unsigned lun
 struct model_target *model_add_target(struct model *model, const char *name);
 struct model_lun *model_add_lun(struct model_target *target, unsigned lun);
 
+/*
+ * Takes one out whole, into *out, and puts it back at the same place: for a change that may still
+ * fail. The place stays free in between when nothing is added.
+ */
+void model_detach_lun(struct model_target *target, unsigned at, struct model_lun *out);
+void model_reattach_lun(struct model_target *target, unsigned at, const struct model_lun *lun);
+void model_detach_target(struct model *model, unsigned at, struct model_target *out);
+void model_reattach_target(struct model *model, unsigned at, const struct model_target *target);
+
 /* The same with one that is made already; its memory is taken over (*from is zeroed). */
 struct model_target *model_take_target(struct model *model, struct model_target *from);
 struct model_lun *model_take_lun(struct model_target *target, struct model_lun *from);

@@ -18,7 +18,8 @@
 
 struct registry;
 
-/* How a change ended: 0 or a negative errno, and a line for a person (what was done, or what to do). */
+/* How a change ended: 0 or a negative errno, and a line for a person (what was done, or what to
+ * do). */
 struct registry_answer {
     int error;
     char text[768];
@@ -26,26 +27,28 @@ struct registry_answer {
 typedef void registry_done(void *context, const struct registry_answer *answer);
 
 /*
- * Opens every image of `model` (taken over). A LUN that cannot be opened (damaged side-car, locked, missing)
- * stays out, with its reason in *problems and kept for status; the others are served.
+ * Opens every image of `model` (made with malloc(); taken over, also on an error). A LUN that
+ * cannot be opened (damaged side-car, locked, missing) stays out, with its reason in *problems and
+ * kept for status; the others are served. 0 or -ENOMEM.
  */
 int registry_create(struct model *model, struct workers *workers, struct mailbox *home,
                     struct registry **out, struct model_problems *problems);
-/* All sessions are gone. */
+/* All sessions are gone, and no change is under way. */
 void registry_destroy(struct registry *registry);
 
-const struct model *registry_model(const struct registry *registry);
+/* Calls idle() when the change that is under way has ended; at once when there is none. No new one
+ * begins. */
+void registry_settle(struct registry *registry, void (*idle)(void *context), void *context);
 
-struct registry_lun_change {
-    const char *target;
-    struct model_lun lun; /* add: what to add (copied) */
-};
+struct node_table *registry_nodes(struct registry *registry);
+
+const struct model *registry_model(const struct registry *registry);
 
 void registry_lun_add(struct registry *registry, const char *target, const struct model_lun *lun,
                       registry_done *done, void *context);
 /* -EBUSY while initiators that have used it are logged in, unless is_forced. The image stays. */
-void registry_lun_remove(struct registry *registry, const char *target, unsigned lun, bool is_forced,
-                         registry_done *done, void *context);
+void registry_lun_remove(struct registry *registry, const char *target, unsigned lun,
+                         bool is_forced, registry_done *done, void *context);
 void registry_lun_resize(struct registry *registry, const char *target, unsigned lun,
                          uint64_t size_bytes, registry_done *done, void *context);
 void registry_target_add(struct registry *registry, const struct model_target *target,
@@ -57,13 +60,19 @@ void registry_target_remove(struct registry *registry, const char *target, bool 
 struct registry_lun_view {
     const char *target;
     const struct model_lun *declared;
-    const struct lu *lu;  /* NULL: not served */
-    const char *problem;  /* why not; NULL when it is */
+    const struct lu *lu; /* NULL: not served */
+    const char *problem; /* why not; NULL when it is */
 };
-/* Walks all LUNs in order of target and number; `target` NULL means all. Stops when each() says false. */
+/* Walks all LUNs in order of target and number; `target` NULL means all. Stops when each() says
+ * false. */
 void registry_each_lun(const struct registry *registry, const char *target,
                        bool (*each)(void *context, const struct registry_lun_view *view),
                        void *context);
 
-/* Applies what separates the model in force from `model` (taken over); the plan was shown before. */
-void registry_reload(struct registry *registry, struct model *model, registry_done *done, void *context);
+/*
+ * Applies what separates the model in force from `model` (made with malloc(); taken over); the plan
+ * was shown before. All of it is refused when one step is (PLAN_REFUSED). LUNs that were left out
+ * are tried again.
+ */
+void registry_reload(struct registry *registry, struct model *model, registry_done *done,
+                     void *context);

@@ -1,0 +1,367 @@
+/* served: target nodes and open units. See served.h. */
+#include "target/served.h"
+#include "target/worker/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+/* ---- who may log in ---- */
+
+static void copy_text(char *to, size_t cap, const char *from)
+{
+    snprintf(to, cap, "%s", from ? from : ""); /* the lengths were checked with the model */
+}
+
+void access_set_chap(struct node_chap *chap, const struct model_chap *declared)
+{
+    chap->is_set = true;
+    copy_text(chap->user, sizeof(chap->user), declared->user);
+    copy_text(chap->secret, sizeof(chap->secret), declared->secret);
+    copy_text(chap->mutual_user, sizeof(chap->mutual_user), declared->mutual_user);
+    copy_text(chap->mutual_secret, sizeof(chap->mutual_secret), declared->mutual_secret);
+}
+
+/* A NULL-terminated copy; NULL when nothing was said (everybody), or without memory. */
+static char **copy_patterns(const struct model_strings *strings)
+{
+    char **patterns = calloc(strings->count + 1, sizeof(*patterns));
+
+    for (unsigned i = 0; patterns && i < strings->count; i++) {
+        if ((patterns[i] = strdup(strings->items[i])))
+            continue;
+        while (i > 0)
+            free(patterns[--i]);
+        free(patterns);
+        return NULL;
+    }
+    return patterns;
+}
+
+struct node_access *access_make(const struct model_target *declared)
+{
+    struct node_access *access = calloc(1, sizeof(*access));
+
+    if (!access)
+        return NULL;
+    atomic_init(&access->refs, 1);
+    copy_text(access->alias, sizeof(access->alias), declared->alias);
+    if (declared->initiators.is_set && !(access->initiators = copy_patterns(&declared->initiators)))
+        goto refuse;
+    access->has_networks = declared->networks.is_set;
+    access->networks = calloc(declared->networks.count + 1, sizeof(*access->networks));
+    if (!access->networks)
+        goto refuse;
+    for (unsigned i = 0; i < declared->networks.count; i++) {
+        if (node_network_parse(declared->networks.items[i], &access->networks[i]) < 0)
+            goto refuse;
+        access->network_count++;
+    }
+    if (declared->has_chap)
+        access_set_chap(&access->chap, &declared->chap);
+    return access;
+
+refuse:
+    node_access_put(access);
+    return NULL;
+}
+
+/* ---- targets ---- */
+
+int served_open(struct served_list *all, struct node_table *nodes, struct workers *workers,
+                const struct model_target *declared, struct served **out)
+{
+    struct node_access *access = access_make(declared);
+    struct served *served = calloc(1, sizeof(*served));
+
+    if (!access || !served)
+        goto no_memory;
+    if (!node_add(nodes, declared->name, workers, access)) {
+        access = NULL; /* node_add() has let go of it */
+        goto no_memory;
+    }
+    served->node = node_find(nodes, declared->name);
+    TAILQ_INIT(&served->units);
+    TAILQ_INSERT_TAIL(all, served, link);
+    *out = served;
+    return 0;
+
+no_memory:
+    node_access_put(access);
+    free(served);
+    return -ENOMEM;
+}
+
+void served_close(struct served_list *all, struct served *served)
+{
+    struct unit *unit;
+
+    TAILQ_REMOVE(all, served, link);
+    while ((unit = TAILQ_FIRST(&served->units))) {
+        unit_take(served, unit);
+        unit_free(unit);
+    }
+    node_put(served->node);
+    free(served);
+}
+
+struct served *served_find(const struct served_list *all, const char *name)
+{
+    struct served *served;
+
+    TAILQ_FOREACH (served, all, link) {
+        if (strcasecmp(served->node->name, name) == 0)
+            return served;
+    }
+    return NULL;
+}
+
+struct unit *served_unit(const struct served *served, unsigned lun)
+{
+    struct unit *unit;
+
+    TAILQ_FOREACH (unit, &served->units, link) {
+        if (unit->lun == lun)
+            return unit;
+    }
+    return NULL;
+}
+
+/* ---- units ---- */
+
+void unit_free(struct unit *unit)
+{
+    if (unit->lu)
+        lu_close(unit->lu);
+    free(unit->problem);
+    free(unit);
+}
+
+void unit_take(struct served *served, struct unit *unit)
+{
+    TAILQ_REMOVE(&served->units, unit, link);
+}
+
+static struct unit *unit_make(struct served *served, unsigned lun)
+{
+    struct unit *unit = served_unit(served, lun);
+
+    if (unit)
+        return unit;
+    unit = calloc(1, sizeof(*unit));
+    if (!unit)
+        return NULL;
+    unit->lun = lun;
+    TAILQ_INSERT_TAIL(&served->units, unit, link);
+    return unit;
+}
+
+int unit_set_problem(struct served *served, unsigned lun, const char *problem)
+{
+    struct unit *unit = unit_make(served, lun);
+    char *text = strdup(problem);
+
+    if (!unit || !text) {
+        free(text);
+        return -ENOMEM;
+    }
+    free(unit->problem);
+    unit->problem = text;
+    return 0;
+}
+
+/* Calls each() for the open units of all targets until it says true; then that unit is found. */
+static const struct unit *find_unit(const struct served_list *all,
+                                    bool (*is_it)(const struct lu *lu, const void *wanted),
+                                    const void *wanted, const struct served **in)
+{
+    struct served *served;
+    struct unit *unit;
+
+    TAILQ_FOREACH (served, all, link) {
+        TAILQ_FOREACH (unit, &served->units, link) {
+            if (unit->lu && is_it(unit->lu, wanted)) {
+                *in = served;
+                return unit;
+            }
+        }
+    }
+    return NULL;
+}
+
+static bool has_image(const struct lu *lu, const void *backing)
+{
+    return backing_is_same(lu->backing, backing);
+}
+
+static bool has_identity(const struct lu *lu, const void *wanted)
+{
+    const struct identity *identity = wanted;
+
+    return strcasecmp(lu->identity.serial, identity->serial) == 0 ||
+           memcmp(lu->identity.naa, identity->naa, sizeof(identity->naa)) == 0;
+}
+
+static int open_image(const struct served_list *all, const struct model_lun *declared,
+                      struct backing **out, char error[SERVED_ERROR_MAX])
+{
+    struct backing_options options = { .path = declared->path,
+                                       .size_bytes = declared->size_bytes,
+                                       .is_readonly = declared->is_readonly,
+                                       .is_new_allowed =
+                                           !declared->is_readonly && declared->size_bytes != 0 };
+    struct backing_error reason;
+    const struct served *served;
+    int result = backing_open(&options, out, &reason);
+
+    if (result < 0) {
+        snprintf(error, SERVED_ERROR_MAX, "%s", reason.text);
+        return result;
+    }
+    const struct unit *other = find_unit(all, has_image, *out, &served);
+    if (other) {
+        snprintf(
+            error, SERVED_ERROR_MAX,
+            "%s is the image of LUN %u of %s already; two LUNs on one image destroy it (to show a "
+            "LUN to some hosts only, use its initiators)",
+            declared->path, other->lun, served->node->name);
+        backing_close(*out);
+        return -EEXIST;
+    }
+    return 0;
+}
+
+static int load_identity(const struct served_list *all, const struct model_lun *declared,
+                         struct identity *identity, char error[SERVED_ERROR_MAX])
+{
+    struct identity_wish wish = { .serial = declared->serial,
+                                  .naa = declared->naa,
+                                  .product = declared->product,
+                                  .vaai = declared->vaai,
+                                  .block_bytes = declared->block_size,
+                                  .physical_block_bytes = declared->physical_block_size };
+    char reason[IDENTITY_ERROR_MAX];
+    const struct served *served;
+    int result = identity_load(declared->path, &wish, identity, reason);
+
+    if (result < 0) {
+        snprintf(error, SERVED_ERROR_MAX, "%s", reason);
+        return result;
+    }
+    const struct unit *other = find_unit(all, has_identity, identity, &served);
+    if (other) {
+        snprintf(
+            error, SERVED_ERROR_MAX,
+            "%s has the serial number or NAA name of LUN %u of %s; hosts would take the two for "
+            "one disk. Was it copied with %s.nestor? Move that file away, and it gets its own",
+            declared->path, other->lun, served->node->name, declared->path);
+        return -EEXIST;
+    }
+    return 0;
+}
+
+static int open_lu(struct backing *backing, const struct model_lun *declared,
+                   const struct identity *identity, struct lu **out, char error[SERVED_ERROR_MAX])
+{
+    struct lu_options options = {
+        .backing = backing,
+        .identity = *identity,
+        .is_readonly = declared->is_readonly,
+        .cache = declared->is_writethrough ? CACHE_WRITETHROUGH : CACHE_WRITEBACK,
+        .rotation_rpm = declared->rotation > 0 ? (uint16_t)declared->rotation : 0,
+    };
+    int result = lu_open(&options, out);
+
+    if (result == -EINVAL)
+        snprintf(
+            error, SERVED_ERROR_MAX,
+            "%s has %llu bytes, no whole number of its blocks of %u bytes; say a size that is one",
+            declared->path, (unsigned long long)backing_size_bytes(backing), identity->block_bytes);
+    else if (result < 0)
+        snprintf(error, SERVED_ERROR_MAX, "%s: %s", declared->path, strerror(-result));
+    return result;
+}
+
+int unit_open(const struct served_list *all, struct served *served,
+              const struct model_lun *declared, char error[SERVED_ERROR_MAX])
+{
+    struct backing *backing = NULL;
+    struct identity identity;
+    struct lu *lu = NULL;
+    char *sidecar = NULL;
+    bool had_unit = served_unit(served, declared->lun) != NULL;
+    struct unit *unit = unit_make(served, declared->lun);
+    int result = -ENOMEM;
+
+    snprintf(error, SERVED_ERROR_MAX, "no memory for LUN %u", declared->lun);
+    if (!unit || asprintf(&sidecar, "%s.nestor", declared->path) < 0)
+        goto out;
+    bool had_image = access(declared->path, F_OK) == 0, had_sidecar = access(sidecar, F_OK) == 0;
+
+    result = open_image(all, declared, &backing, error);
+    if (result == 0) {
+        result = load_identity(all, declared, &identity, error);
+        if (result == 0)
+            result = open_lu(backing, declared, &identity, &lu, error);
+        if (result < 0) {
+            backing_close(backing);
+            /* what this call has made holds nobody's data yet */
+            if (!had_sidecar)
+                unlink(sidecar);
+            if (!had_image)
+                unlink(declared->path);
+        }
+    }
+out:
+    if (result == 0) {
+        free(unit->problem);
+        unit->problem = NULL;
+        unit->lu = lu;
+    } else if (unit && !had_unit) {
+        unit_take(served, unit);
+        unit_free(unit);
+    }
+    free(sidecar);
+    return result;
+}
+
+/* ---- LUN maps ---- */
+
+struct lun_map *served_map(const struct served *served, const struct model_target *declared)
+{
+    struct lun_map *map = lun_map_create(declared->lun_count);
+
+    if (!map)
+        return NULL;
+    map->count = 0;
+    for (unsigned i = 0; i < declared->lun_count; i++) { /* ascending, since the check */
+        const struct model_lun *lun = &declared->luns[i];
+        const struct unit *unit = served_unit(served, lun->lun);
+        if (!unit || !unit->lu)
+            continue;
+        struct lun_entry *entry = &map->entries[map->count];
+        if (lun->initiators.is_set && !(entry->initiators = copy_patterns(&lun->initiators))) {
+            lun_map_put(map);
+            return NULL;
+        }
+        entry->lun = (uint16_t)lun->lun;
+        entry->lu = unit->lu;
+        map->count++;
+    }
+    return map;
+}
+
+void served_first_map(struct served *served, struct lun_map *map)
+{
+    struct scsi_target *scsi = &served->node->scsi;
+
+    pthread_mutex_lock(&scsi->mutex);
+    struct lun_map *empty = scsi->map;
+    scsi->map = map;
+    pthread_mutex_unlock(&scsi->mutex);
+    lun_map_put(empty);
+}
