@@ -2,8 +2,8 @@
  * node: an iSCSI target node: its names, who may log in and how, and its SCSI target device.
  *
  * Thread    made and changed by the main thread; looked up at login from every worker. The table is
- *           under a mutex; a node that was found stays until node_put(). What login needs of a node is in
- *           an immutable node_access, replaced as a whole.
+ *           under a mutex; a node that was found stays until node_put(). What login needs of a node
+ * is in an immutable node_access, replaced as a whole.
  */
 #pragma once
 
@@ -49,14 +49,15 @@ struct node {
 
 struct node_table {
     pthread_mutex_t mutex;
-    struct node *first; /* in the order of the configuration */
+    struct node *first;              /* in the order of the configuration */
     struct node_chap discovery_chap; /* set before the portals open, never changed */
 };
 
 void node_table_open(struct node_table *table);
 void node_table_close(struct node_table *table);
 
-/* Adds a node with an empty LUN map; the table holds one ref. NULL: no memory. `access` is taken over. */
+/* Adds a node with an empty LUN map; the table holds one ref. NULL: no memory. `access` is taken
+ * over. */
 struct node *node_add(struct node_table *table, const char *name, struct workers *workers,
                       struct node_access *access);
 /* Nobody finds it any more; its memory goes with the last ref. */

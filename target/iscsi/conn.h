@@ -1,0 +1,140 @@
+/*
+ * conn: one TCP connection, from accept to close.
+ *
+ * Thread    the worker that it was given to; every call comes from there.
+ * Owns      its socket, what has been received of the next PDU, its send queue, its login. Not its
+ *           session: that may outlive it until the session's last task is dead.
+ * Ends      conn_close(), which only marks it: the socket is closed and the memory freed at the end
+ *           of the loop turn, so that it may be called from anywhere, callbacks of its own
+ * included. Calls     through the table of conn_states.c, whole PDUs, in order. RFC 7143  7.7
+ * (framing errors), 8.1 (states), 11 (formats).
+ */
+#pragma once
+
+#include "proto/pdu.h"
+#include "target/iscsi/conn_states.h"
+#include "target/iscsi/send_queue.h"
+#include "target/worker/worker.h"
+
+#include <netinet/in.h>
+
+struct login;
+struct session;
+struct portals;
+
+enum { CONN_ADDRESS_TEXT = 64 };
+
+/* A PDU's data segment as it was received. */
+struct pdu_data {
+    uint8_t *bytes;
+    uint32_t len;
+    /* The pool buffer that `bytes` stands in, which a handler may keep by buffer_ref(); NULL: the
+     * bytes are good only until the handler returns. */
+    struct buffer *buffer;
+    bool is_digest_wrong;
+};
+
+struct conn {
+    struct worker *worker;
+    struct portals *portals;
+    int fd;
+    enum conn_state state;
+    bool is_closing;  /* to be closed at the end of this turn */
+    bool is_reading;  /* inside conn_readable(): what is queued will be flushed there */
+    bool is_draining; /* close once what is queued has been sent */
+    bool has_header_digest, has_data_digest;
+    bool is_ping_out;
+    bool is_paused; /* login waits for a session to end: what comes is not looked at */
+    const char *close_reason;
+    struct sockaddr_storage peer, local;
+    char peer_text[CONN_ADDRESS_TEXT], local_text[CONN_ADDRESS_TEXT];
+
+    ev_io readable, writable;
+    ev_timer timer; /* login time-out, then keepalive */
+    ev_tstamp last_heard;
+    struct turn_end turn_end;
+    LIST_ENTRY(conn) link;
+
+    struct send_queue send;
+    uint32_t stat_sn;
+
+    struct login *login;     /* until full feature phase */
+    struct session *session; /* from then on */
+
+    /* the PDU that is being received */
+    struct buffer *head; /* an incomplete header, kept between two reads */
+    struct pdu pdu;
+    struct slice ahs;
+    uint8_t bhs[BHS_BYTES];
+    uint8_t *data; /* where its data segment goes; NULL while a header is awaited */
+    struct buffer *data_buffer;
+    uint32_t data_got; /* of the data segment, its padding and its digest */
+    uint8_t tail[8];   /* padding and data digest */
+};
+
+LIST_HEAD(conn_list, conn);
+
+/* What one worker keeps for this room; worker->iscsi. */
+struct iscsi_worker {
+    struct conn_list conns;
+    uint8_t *receive; /* RECEIVE_BYTES, shared by all connections: it is empty between two turns */
+    struct task *free_tasks;
+    struct out_piece *free_pieces;
+    unsigned sessions;
+    LIST_HEAD(, session) session_list;
+    struct session_drain_part *drains; /* who waits for sessions to be gone */
+};
+
+enum {
+    RECEIVE_BYTES = 256 * 1024,
+    /* What we declare as MaxRecvDataSegmentLength comes from the key table; before login has
+     * settled it is RFC 7143 13.12's default. */
+    LOGIN_SEGMENT_MAX = 8192,
+    SEND_HIGH_WATER = 512 * 1024, /* queued bytes past which no more data is put in the queue */
+};
+
+int iscsi_worker_open(struct worker *worker); /* on that worker's thread; 0 or -ENOMEM */
+void iscsi_worker_close(struct worker *worker);
+
+static inline struct iscsi_worker *iscsi_of(struct worker *worker)
+{
+    return worker->iscsi;
+}
+
+/* Takes over the socket. On failure it is closed and nothing is left. */
+void conn_open(struct worker *worker, struct portals *portals, int fd,
+               const struct sockaddr_storage *peer, const struct sockaddr_storage *local);
+
+/* Ends the connection at the end of this turn; `reason` (a literal) is logged. The first one
+ * counts. */
+void conn_close(struct conn *conn, const char *reason);
+
+/* Ends it once everything queued has been sent: after a login refusal or a logout. */
+void conn_close_when_sent(struct conn *conn, const char *reason);
+
+/*
+ * Queues a PDU with `data` behind it (copied), padded and digested. Without memory the connection
+ * is closed.
+ */
+void conn_send(struct conn *conn, const struct pdu *pdu, const void *data, uint32_t len);
+
+/* Answers a PDU that is not taken with Reject, its header as data (RFC 7143 11.17). */
+void conn_reject(struct conn *conn, enum reject_reason reason);
+
+/* Something was queued: it will leave at the end of this turn at the latest. */
+void conn_has_output(struct conn *conn);
+
+/* May more data be queued? Tries to send first; when it says no, session_room() follows. */
+bool conn_has_room(struct conn *conn);
+
+static inline bool conn_is_paused(const struct conn *conn)
+{
+    return conn->is_paused;
+}
+
+/* Login is waiting for something else: read no more until conn_resume_reading(). */
+void conn_pause_reading(struct conn *conn);
+void conn_resume_reading(struct conn *conn);
+
+/* Full feature phase: keepalive instead of the login time-out. */
+void conn_start_keepalive(struct conn *conn);

@@ -1,0 +1,217 @@
+/* Data-In: read data cut to what the initiator takes, status in the last PDU. RFC 7143 11.7. */
+#include "target/iscsi/task.h"
+
+#include "proto/crc32c.h"
+
+#include <errno.h>
+
+/* How a run of Data-In is cut; a copy is walked first to see what room it needs. */
+struct cut {
+    uint32_t segment_max, burst_max, burst_bytes;
+};
+
+static struct cut cut_of(const struct task *task)
+{
+    const struct session_parameters *parameters = &task->session->parameters;
+
+    return (struct cut){ parameters->max_send_segment_bytes, parameters->max_burst_bytes,
+                         task->in_burst_bytes };
+}
+
+/* The next segment's length; it ends the burst when that is full. */
+static uint32_t cut_next(struct cut *cut, uint32_t left)
+{
+    uint32_t len = left < cut->segment_max ? left : cut->segment_max;
+
+    if (len > cut->burst_max - cut->burst_bytes)
+        len = cut->burst_max - cut->burst_bytes;
+    cut->burst_bytes += len;
+    if (cut->burst_bytes == cut->burst_max)
+        cut->burst_bytes = 0;
+    return len;
+}
+
+static uint32_t head_bytes(const struct conn *conn)
+{
+    return BHS_BYTES + (conn->has_header_digest ? DIGEST_BYTES : 0);
+}
+
+static uint32_t tail_bytes(const struct conn *conn, uint32_t len)
+{
+    return pdu_padded(len) - len + (conn->has_data_digest ? DIGEST_BYTES : 0);
+}
+
+int task_in_reserve(struct command *command, uint32_t bytes, struct iovec *iov, int iov_cap)
+{
+    struct task *task = task_of(command);
+    struct conn *conn = task->session->conn;
+    struct cut cut = cut_of(task);
+    uint32_t total = 0;
+    int count = 0;
+
+    if (!conn || conn->is_closing)
+        return 0;
+    for (uint32_t left = bytes; left; count++) {
+        uint32_t len = cut_next(&cut, left);
+        if (count == iov_cap)
+            return 0;
+        iov[count].iov_len = len;
+        total += head_bytes(conn) + len + tail_bytes(conn, len);
+        left -= len;
+    }
+    if (total > BUFFER_LARGE)
+        return 0;
+    uint8_t *at = send_queue_reserve(&conn->send, total);
+    if (!at)
+        return 0;
+    task->reserved = at;
+    for (int i = 0; i < count; i++) {
+        at += head_bytes(conn);
+        iov[i].iov_base = at;
+        at += iov[i].iov_len + tail_bytes(conn, (uint32_t)iov[i].iov_len);
+    }
+    return count;
+}
+
+/* Writes the header of the next `len` bytes of Data-In. */
+static void build_header(struct task *task, uint8_t *at, uint32_t len, bool has_status)
+{
+    struct session *session = task->session;
+    struct conn *conn = session->conn;
+    struct pdu pdu = { .opcode = PDU_DATA_IN,
+                       .data_segment_length = len,
+                       .initiator_task_tag = task->tag };
+    struct pdu_data_in *data_in = &pdu.data_in;
+    struct session_numbers numbers = session_numbers(session);
+
+    task->in_burst_bytes += len;
+    bool is_burst_full = task->in_burst_bytes == session->parameters.max_burst_bytes;
+    data_in->final = has_status || is_burst_full || task->in_bytes + len == task->expected_bytes;
+    if (data_in->final)
+        task->in_burst_bytes = 0;
+    data_in->target_transfer_tag = TAG_RESERVED;
+    data_in->exp_cmd_sn = numbers.exp_cmd_sn;
+    data_in->max_cmd_sn = numbers.max_cmd_sn;
+    data_in->data_sn = task->data_sn++;
+    data_in->buffer_offset = task->in_bytes;
+    task->in_bytes += len;
+    if (has_status) {
+        data_in->has_status = true;
+        data_in->status = STATUS_GOOD;
+        data_in->residual = task_residual(task);
+        data_in->stat_sn = conn->stat_sn++;
+    }
+    pdu_build(&pdu, at);
+    if (conn->has_header_digest)
+        crc32c_put(at + BHS_BYTES, crc32c_update(CRC32C_INIT, at, BHS_BYTES));
+}
+
+/* Padding and digest behind `data`, at `at`. */
+static void build_tail(const struct conn *conn, uint8_t *at, const uint8_t *data, uint32_t len)
+{
+    uint32_t padding = pdu_padded(len) - len;
+
+    memset(at, 0, padding);
+    if (conn->has_data_digest) {
+        uint32_t crc = crc32c_update(CRC32C_INIT, data, len);
+        crc32c_put(at + padding, crc32c_update(crc, at, padding));
+    }
+}
+
+static void count_read(struct session *session, uint32_t bytes)
+{
+    uint64_t sum = atomic_load_explicit(&session->entry.read_bytes, memory_order_relaxed);
+    atomic_store_explicit(&session->entry.read_bytes, sum + bytes, memory_order_relaxed);
+}
+
+void task_in_commit(struct command *command, uint32_t bytes, bool is_last)
+{
+    struct task *task = task_of(command);
+    struct conn *conn = task->session->conn;
+    uint8_t *at = task->reserved;
+    struct cut cut = cut_of(task);
+
+    if (bytes == 0)
+        return;
+    if (is_last) {
+        task->has_answered = true;
+        task_leave_window(task);
+    }
+    for (uint32_t left = bytes; left;) {
+        uint32_t len = cut_next(&cut, left);
+        left -= len;
+        build_header(task, at, len, is_last && left == 0);
+        at += head_bytes(conn);
+        build_tail(conn, at + len, at, len);
+        at += len + tail_bytes(conn, len);
+    }
+    if (send_queue_commit(&conn->send, (uint32_t)(at - task->reserved)) != 0)
+        conn_close(conn, "out of memory for an answer");
+    count_read(task->session, bytes);
+    conn_has_output(conn);
+}
+
+/* One segment: its header and tail in the arena, its data where it stands. */
+static int queue_segment(struct task *task, struct buffer *buffer, const uint8_t *data,
+                         uint32_t len, bool has_status)
+{
+    struct conn *conn = task->session->conn;
+    uint8_t *at = send_queue_reserve(&conn->send, head_bytes(conn));
+
+    if (!at)
+        return -ENOMEM;
+    build_header(task, at, len, has_status);
+    int error = send_queue_commit(&conn->send, head_bytes(conn));
+    if (error)
+        return error;
+    buffer_ref(buffer);
+    error = send_queue_buffer(&conn->send, buffer, data, len);
+    uint32_t tail = tail_bytes(conn, len);
+    if (error || tail == 0)
+        return error;
+    at = send_queue_reserve(&conn->send, tail);
+    if (!at)
+        return -ENOMEM;
+    build_tail(conn, at, data, len);
+    return send_queue_commit(&conn->send, tail);
+}
+
+void task_in_buffer(struct command *command, struct buffer *buffer, uint32_t bytes, bool is_last)
+{
+    struct task *task = task_of(command);
+    struct session *session = task->session;
+    struct conn *conn = session->conn;
+    struct cut cut = cut_of(task);
+    int error = 0;
+
+    if (is_last) {
+        task->has_answered = true;
+        task_leave_window(task);
+    }
+    for (uint32_t done = 0; conn && !conn->is_closing && !error && done < bytes;) {
+        uint32_t len = cut_next(&cut, bytes - done);
+        error =
+            queue_segment(task, buffer, buffer->bytes + done, len, is_last && done + len == bytes);
+        done += len;
+    }
+    buffer_put(session->worker->buffers, buffer);
+    if (error)
+        conn_close(conn, "out of memory for an answer");
+    count_read(session, bytes);
+    if (conn)
+        conn_has_output(conn);
+}
+
+bool task_in_has_room(struct command *command)
+{
+    struct task *task = task_of(command);
+    struct session *session = task->session;
+
+    if (!session->conn || conn_has_room(session->conn))
+        return true;
+    if (!task->is_waiting_for_room) {
+        task->is_waiting_for_room = true;
+        TAILQ_INSERT_TAIL(&session->waiting_for_room, task, waiting_link);
+    }
+    return false;
+}
