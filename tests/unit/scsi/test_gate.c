@@ -303,9 +303,9 @@ static void test_cancelling_too_late_says_so_and_entered_still_comes(void **stat
 
 enum {
     PLAYERS = 4,
-    ROUNDS = 20000,
-    CELLS = 24,
-    FIRST_CELL_BYTES = 62 * MIB,
+    ROUNDS = 150000,
+    CELLS = 8,
+    FIRST_CELL_BYTES = 63 * MIB,
     CELL_BYTES = 256 * KIB
 };
 
@@ -346,9 +346,10 @@ static void come_in(struct player *player)
             game->plain[i]++;
         } else {
             atomic_fetch_add_explicit(&game->readers[i], 1, memory_order_relaxed);
+            for (unsigned spin = 0; spin < 8; spin++)
+                player->seen += game->plain[i];
             if (atomic_load_explicit(&game->writers[i], memory_order_relaxed) != 0)
                 game->collisions++;
-            player->seen += game->plain[i];
         }
     }
 }
@@ -373,20 +374,18 @@ static void player_entered(struct gate_hold *hold)
     ev_idle_start(player->worker.loop, &player->again);
 }
 
-/* Leaves in another turn than it came in, so that the players overlap. */
-static void play(struct ev_loop *loop, ev_idle *again, int events)
+/* One step; false: it waits to be let in, or has had enough. */
+static bool step(struct player *player)
 {
-    struct player *player = again->data;
     unsigned dice = roll(player);
 
-    (void)events;
     if (player->is_inside) {
         go_out(player);
-        return;
+        return true;
     }
     if (player->rounds++ == ROUNDS) {
-        ev_break(loop, EVBREAK_ALL);
-        return;
+        ev_break(player->worker.loop, EVBREAK_ALL);
+        return false;
     }
     player->cells = 1 + roll(player) % (dice % 16 == 0 ? CELLS : 3);
     player->first = roll(player) % (CELLS - player->cells + 1);
@@ -395,12 +394,22 @@ static void play(struct ev_loop *loop, ev_idle *again, int events)
                    FIRST_CELL_BYTES + (uint64_t)player->first * CELL_BYTES,
                    (uint64_t)player->cells * CELL_BYTES)) {
         come_in(player);
-        return;
+        return true;
     }
     /* a third of those who wait change their mind */
     if (dice % 3 == 0 && gate_cancel(&player->hold))
-        return;
-    ev_idle_stop(loop, again);
+        return true;
+    ev_idle_stop(player->worker.loop, &player->again);
+    return false;
+}
+
+/* An odd number of steps, so that who comes in last leaves in another turn. */
+static void play(struct ev_loop *loop, ev_idle *again, int events)
+{
+    (void)loop;
+    (void)events;
+    for (unsigned i = 0; i < 3 && step(again->data); i++)
+        ;
 }
 
 static void *player_run(void *arg)
