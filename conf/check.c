@@ -39,7 +39,7 @@ static void lun_path(const struct model_target *target, const struct model_lun *
 static const struct model_place *place_of_key(enum key_scope scope, const char *name,
                                               const void *object, const struct model_place *group)
 {
-    const struct model_place *place = key_place(key_find(scope, name), object);
+    const struct model_place *place = key_place(conf_key_find(scope, name), object);
     return place->file ? place : group;
 }
 
@@ -176,7 +176,7 @@ static void check_lun(const struct model_target *target, const struct model_lun 
 /* The loader has told of one without; it is not LUN 0. */
 static bool has_number(const struct model_lun *lun)
 {
-    return !lun->place.file || key_place(key_find(KEY_LUN, "lun"), lun)->file;
+    return !lun->place.file || key_place(conf_key_find(KEY_LUN, "lun"), lun)->file;
 }
 
 static void check_luns(struct model_target *target, struct model_problems *problems)

@@ -104,7 +104,7 @@ static bool image_is_right(const struct model_lun *lun, char *why)
 static void check_image(const struct model_target *target, const struct model_lun *lun,
                         struct model_problems *problems)
 {
-    const struct model_place *said = key_place(key_find(KEY_LUN, "path"), lun);
+    const struct model_place *said = key_place(conf_key_find(KEY_LUN, "path"), lun);
     char why[WHY_MAX];
 
     if (!lun->path || lun->path[0] != '/' || image_is_right(lun, why))
@@ -126,10 +126,10 @@ int conf_check_files(const struct model *model, struct model_problems *problems)
     if (stat(model->state_dir, &status) < 0) {
         /* the daemon makes the folder itself, not what it stands in */
         if (!folder_is_there(model->state_dir, why))
-            model_problems_add(problems, key_place(key_find(KEY_GLOBAL, "state_dir"), model),
+            model_problems_add(problems, key_place(conf_key_find(KEY_GLOBAL, "state_dir"), model),
                                "state_dir: %s", why);
     } else if (!S_ISDIR(status.st_mode)) {
-        model_problems_add(problems, key_place(key_find(KEY_GLOBAL, "state_dir"), model),
+        model_problems_add(problems, key_place(conf_key_find(KEY_GLOBAL, "state_dir"), model),
                            "state_dir: %s is not a folder", model->state_dir);
     }
     for (unsigned i = 0; i < model->target_count; i++) {

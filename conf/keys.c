@@ -154,7 +154,7 @@ const struct key *keys_next(enum key_scope scope, const struct key *after)
     return NULL;
 }
 
-const struct key *key_find(enum key_scope scope, const char *name)
+const struct key *conf_key_find(enum key_scope scope, const char *name)
 {
     for (const struct key *key = keys_next(scope, NULL); key; key = keys_next(scope, key)) {
         if (strcmp(key->name, name) == 0)

@@ -65,7 +65,7 @@ extern const unsigned key_count;
 
 /* Walks one scope: for (key = keys_next(scope, NULL); key; key = keys_next(scope, key)). */
 const struct key *keys_next(enum key_scope scope, const struct key *after);
-const struct key *key_find(enum key_scope scope, const char *name);
+const struct key *conf_key_find(enum key_scope scope, const char *name);
 const char *key_nearest(enum key_scope scope, const char *name); /* NULL: none is near */
 unsigned key_index(const struct key *key);                       /* its row in its scope */
 

@@ -346,7 +346,7 @@ static void load_group(struct loading *loading, const config_setting_t *group, c
     for (int i = 0; i < config_setting_length(group); i++) {
         const config_setting_t *setting = config_setting_get_elem(group, (unsigned)i);
         const char *name = config_setting_name(setting);
-        const struct key *key = key_find(scope, name);
+        const struct key *key = conf_key_find(scope, name);
         char path[PATH_TEXT_MAX];
 
         snprintf(path, sizeof(path), "%s%s%s", prefix, *prefix ? "." : "", name);

@@ -122,7 +122,7 @@ static void print_target(FILE *out, const struct model_target *target)
         print_group(out, KEY_TARGET, target, 4);
     } else {
         /* only what was added to it: the rest is the person's file's */
-        print_key(out, key_find(KEY_TARGET, "name"), target, 4);
+        print_key(out, conf_key_find(KEY_TARGET, "name"), target, 4);
         print_luns(out, target, 4);
     }
     fputs("  }", out);
