@@ -1,0 +1,395 @@
+#include "backing/engine.h"
+#include "backing/file.h"
+#include "tests/unit/backing/scratch.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Every test runs over io_uring and over threads. */
+
+enum { KIB = 1024, MIB = 1024 * 1024, PATIENCE_SECONDS = 30 };
+
+struct bench {
+    enum engine_kind kind;
+    struct scratch scratch;
+    struct ev_loop *loop;
+    struct job_pool *jobs;
+    struct engine *engine;
+    struct backing *backing;
+    unsigned waiting;
+    bool is_submitting;
+};
+
+static struct bench bench;
+
+static const enum engine_kind uring = ENGINE_URING, threads = ENGINE_THREADS;
+
+static int setup(void **state)
+{
+    memset(&bench, 0, sizeof(bench));
+    bench.kind = *(const enum engine_kind *)*state;
+    scratch_make(&bench.scratch);
+    bench.loop = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
+    assert_int_equal(job_pool_create(16, &bench.jobs), 0);
+    bench.backing = scratch_image(&bench.scratch, 64 * MIB);
+    if (engine_create(bench.kind, bench.loop, bench.jobs, &bench.engine, NULL) != 0)
+        bench.engine = NULL; /* a container without io_uring; each test skips */
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    engine_destroy(bench.engine);
+    backing_close(bench.backing);
+    job_pool_destroy(bench.jobs);
+    ev_loop_destroy(bench.loop);
+    scratch_remove(&bench.scratch);
+    return 0;
+}
+
+static void need_engine(void)
+{
+    if (bench.engine == NULL)
+        skip();
+}
+
+static void one_is_done(struct io *io)
+{
+    (void)io;
+    assert_false(bench.is_submitting);
+    assert_true(bench.waiting > 0);
+    if (--bench.waiting == 0)
+        ev_break(bench.loop, EVBREAK_ALL);
+}
+
+static void submit(struct io *io)
+{
+    if (io->done == NULL)
+        io->done = one_is_done;
+    bench.waiting++;
+    bench.is_submitting = true;
+    engine_submit(bench.engine, io);
+    bench.is_submitting = false;
+}
+
+static void lost_patience(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    (void)timer;
+    (void)events;
+    ev_break(loop, EVBREAK_ALL);
+}
+
+static void wait_for_all(void)
+{
+    ev_timer timer;
+
+    ev_timer_init(&timer, lost_patience, PATIENCE_SECONDS, 0.);
+    ev_now_update(bench.loop);
+    ev_timer_start(bench.loop, &timer);
+    if (bench.waiting > 0)
+        ev_run(bench.loop, 0);
+    ev_timer_stop(bench.loop, &timer);
+    if (bench.waiting > 0)
+        fail_msg("%u transfers never came back", bench.waiting);
+    assert_int_equal(engine_in_flight(bench.engine), 0);
+}
+
+static int run(enum io_op op, void *bytes, uint64_t len_bytes, uint64_t offset_bytes,
+               bool is_durable)
+{
+    struct io io = {
+        .op = op,
+        .is_durable = is_durable,
+        .backing = bench.backing,
+        .bytes = bytes,
+        .len_bytes = len_bytes,
+        .offset_bytes = offset_bytes,
+    };
+
+    submit(&io);
+    wait_for_all();
+    return io.result;
+}
+
+static uint8_t *pattern(size_t len, unsigned seed)
+{
+    uint8_t *bytes = malloc(len);
+
+    assert_non_null(bytes);
+    for (size_t i = 0; i < len; i++)
+        bytes[i] = (uint8_t)((i * 2654435761u + seed * 40503u) >> 7);
+    return bytes;
+}
+
+static void test_bytes_of_any_size_and_place_are_read_back(void **state)
+{
+    static const size_t sizes[] = { 1, 511, 512, 513, 4095, 4096, 65537, 262144, 3 * MIB + 7 };
+
+    (void)state;
+    need_engine();
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        uint8_t *bytes = pattern(sizes[i], (unsigned)i), *again = calloc(1, sizes[i]);
+        uint64_t offset_bytes = i * 4 * MIB + i * 13;
+
+        assert_int_equal(run(IO_WRITE, bytes, sizes[i], offset_bytes, false), 0);
+        assert_int_equal(run(IO_READ, again, sizes[i], offset_bytes, false), 0);
+        assert_memory_equal(again, bytes, sizes[i]);
+        free(bytes);
+        free(again);
+    }
+}
+
+static void test_last_byte_is_reached_and_no_further(void **state)
+{
+    uint8_t bytes[2] = { 1, 2 };
+    struct stat st;
+
+    (void)state;
+    need_engine();
+    assert_int_equal(run(IO_WRITE, bytes, 1, 64 * MIB - 1, false), 0);
+    assert_int_equal(run(IO_WRITE, bytes, 2, 64 * MIB - 1, false), -EINVAL);
+    assert_int_equal(run(IO_READ, bytes, 1, 64 * MIB, false), -EINVAL);
+    assert_int_equal(run(IO_PUNCH, NULL, 2, 64 * MIB - 1, false), -EINVAL);
+    assert_int_equal(stat(bench.scratch.path, &st), 0);
+    assert_int_equal(st.st_size, 64 * MIB);
+}
+
+/* More than the kernel takes at once: the rest waits, and none is lost or done twice. */
+static void test_thousands_at_once_all_come_back_once(void **state)
+{
+    enum { COUNT = 5000, LEN = 4096 };
+    struct io *ios = calloc(COUNT, sizeof(*ios));
+    uint8_t *bytes = pattern((size_t)COUNT * LEN, 3), *again = calloc(COUNT, LEN);
+
+    (void)state;
+    need_engine();
+    for (int pass = 0; pass < 2; pass++) {
+        for (size_t i = 0; i < COUNT; i++) {
+            size_t at = i * 1237 % COUNT * LEN;
+
+            ios[i] = (struct io){
+                .op = pass == 0 ? IO_WRITE : IO_READ,
+                .backing = bench.backing,
+                .bytes = (pass == 0 ? bytes : again) + at,
+                .len_bytes = LEN,
+                .offset_bytes = at,
+                .result = 1,
+            };
+            submit(&ios[i]);
+        }
+        assert_int_equal(engine_in_flight(bench.engine), COUNT);
+        wait_for_all();
+        for (size_t i = 0; i < COUNT; i++)
+            assert_int_equal(ios[i].result, 0);
+    }
+    assert_memory_equal(again, bytes, (size_t)COUNT * LEN);
+    free(again);
+    free(bytes);
+    free(ios);
+}
+
+static int left_in_chain;
+
+static void go_on(struct io *io)
+{
+    assert_int_equal(io->result, 0);
+    if (--left_in_chain > 0) {
+        bench.waiting--;
+        io->offset_bytes += io->len_bytes;
+        submit(io);
+        return;
+    }
+    one_is_done(io);
+}
+
+static void test_done_may_submit_the_next(void **state)
+{
+    uint8_t bytes[512] = { 7 }, again[512];
+    struct io io = {
+        .op = IO_WRITE,
+        .backing = bench.backing,
+        .bytes = bytes,
+        .len_bytes = sizeof(bytes),
+        .done = go_on,
+    };
+
+    (void)state;
+    need_engine();
+    left_in_chain = 1000;
+    submit(&io);
+    wait_for_all();
+    assert_int_equal(left_in_chain, 0);
+    assert_int_equal(run(IO_READ, again, sizeof(again), 999 * 512, false), 0);
+    assert_memory_equal(again, bytes, sizeof(bytes));
+}
+
+static void test_file_that_shrank_is_an_error_not_zeros(void **state)
+{
+    uint8_t bytes[8192];
+
+    (void)state;
+    need_engine();
+    assert_int_equal(truncate(bench.scratch.path, 4096), 0);
+    assert_int_equal(run(IO_READ, bytes, sizeof(bytes), 0, false), -EIO);
+    assert_int_equal(run(IO_READ, bytes, sizeof(bytes), MIB, false), -EIO);
+    assert_int_equal(run(IO_READ, bytes, 4096, 0, false), 0);
+}
+
+/* The kernel takes what is below the limit and refuses the rest, as a full disk does. */
+static void test_write_that_fits_by_half_is_an_error(void **state)
+{
+    struct rlimit before, limit;
+    uint8_t *bytes = pattern(MIB, 5);
+    int result;
+
+    (void)state;
+    need_engine();
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    limit = before;
+    limit.rlim_cur = 32 * MIB + 512 * KIB;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    result = run(IO_WRITE, bytes, MIB, 32 * MIB, false);
+    setrlimit(RLIMIT_FSIZE, &before);
+    assert_int_equal(result, -EFBIG);
+    assert_int_equal(run(IO_WRITE, bytes, MIB, 32 * MIB, false), 0);
+    free(bytes);
+}
+
+static void test_durable_writes_and_flushes_succeed(void **state)
+{
+    uint8_t *bytes = pattern(64 * KIB, 6), again[64 * KIB];
+
+    (void)state;
+    need_engine();
+    assert_int_equal(run(IO_WRITE, bytes, 64 * KIB, 4096, true), 0);
+    assert_int_equal(run(IO_FLUSH, NULL, 0, 0, false), 0);
+    bench.backing->lacks_dsync = true; /* write and sync, one after the other */
+    assert_int_equal(run(IO_WRITE, bytes, 64 * KIB, MIB, true), 0);
+    assert_int_equal(run(IO_READ, again, sizeof(again), MIB, false), 0);
+    assert_memory_equal(again, bytes, sizeof(again));
+    free(bytes);
+}
+
+static void zero_middle(enum io_op op)
+{
+    uint8_t *bytes = pattern(4 * MIB, 8), *again = malloc(4 * MIB);
+
+    assert_int_equal(run(IO_WRITE, bytes, 4 * MIB, 0, false), 0);
+    assert_int_equal(run(op, NULL, 2 * MIB, MIB, false), 0);
+    assert_int_equal(run(IO_READ, again, 4 * MIB, 0, false), 0);
+    memset(bytes + MIB, 0, 2 * MIB);
+    assert_memory_equal(again, bytes, 4 * MIB);
+    free(again);
+    free(bytes);
+}
+
+static void test_zeroed_range_reads_as_zeros_and_nothing_else_does(void **state)
+{
+    (void)state;
+    need_engine();
+    zero_middle(IO_ZERO);
+    zero_middle(IO_PUNCH);
+}
+
+static void test_zeroed_range_reads_as_zeros_where_the_disk_cannot_zero(void **state)
+{
+    (void)state;
+    need_engine();
+    bench.backing->lacks_punch = bench.backing->lacks_zero_range = true;
+    zero_middle(IO_ZERO);
+    zero_middle(IO_PUNCH);
+}
+
+static void test_punched_range_gives_its_space_back(void **state)
+{
+    uint8_t *bytes = pattern(16 * MIB, 9);
+    struct backing_usage before, after;
+
+    (void)state;
+    need_engine();
+    assert_int_equal(run(IO_WRITE, bytes, 16 * MIB, 0, true), 0);
+    assert_int_equal(backing_usage(bench.backing, &before), 0);
+    assert_int_equal(run(IO_PUNCH, NULL, 16 * MIB, 0, true), 0);
+    assert_int_equal(backing_usage(bench.backing, &after), 0);
+    if (!bench.backing->lacks_punch)
+        assert_true(after.allocated_bytes + 12 * MIB < before.allocated_bytes);
+    free(bytes);
+}
+
+static void test_nothing_to_transfer_is_done_at_once_and_well(void **state)
+{
+    (void)state;
+    need_engine();
+    for (enum io_op op = IO_READ; op < IO_OP_COUNT; op++)
+        assert_int_equal(run(op, NULL, 0, 4096, false), 0);
+}
+
+/* 0 % of a CPU when there is nothing to do. */
+static void test_loop_sleeps_when_nothing_is_under_way(void **state)
+{
+    uint8_t bytes[512];
+    ev_timer timer;
+    unsigned before;
+
+    (void)state;
+    need_engine();
+    assert_int_equal(run(IO_READ, bytes, sizeof(bytes), 0, false), 0);
+    ev_timer_init(&timer, lost_patience, 0.2, 0.);
+    ev_now_update(bench.loop);
+    ev_timer_start(bench.loop, &timer);
+    before = ev_iteration(bench.loop);
+    ev_run(bench.loop, 0);
+    assert_true(ev_iteration(bench.loop) - before < 10);
+}
+
+static void test_auto_takes_threads_only_with_a_reason(void **state)
+{
+    struct engine *engine;
+    const char *reason;
+
+    (void)state;
+    assert_int_equal(engine_create(ENGINE_AUTO, bench.loop, bench.jobs, &engine, &reason), 0);
+    if (reason == NULL)
+        assert_int_equal(engine_kind(engine), ENGINE_URING);
+    else
+        assert_int_equal(engine_kind(engine), ENGINE_THREADS);
+    engine_destroy(engine);
+}
+
+#define BOTH(test)                                                                                 \
+    { #test " (io_uring)", test, setup, teardown, (void *)&uring },                                \
+    {                                                                                              \
+#test " (threads)", test, setup, teardown, (void *)&threads                                \
+    }
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        BOTH(test_bytes_of_any_size_and_place_are_read_back),
+        BOTH(test_last_byte_is_reached_and_no_further),
+        BOTH(test_thousands_at_once_all_come_back_once),
+        BOTH(test_done_may_submit_the_next),
+        BOTH(test_file_that_shrank_is_an_error_not_zeros),
+        BOTH(test_write_that_fits_by_half_is_an_error),
+        BOTH(test_durable_writes_and_flushes_succeed),
+        BOTH(test_zeroed_range_reads_as_zeros_and_nothing_else_does),
+        BOTH(test_zeroed_range_reads_as_zeros_where_the_disk_cannot_zero),
+        BOTH(test_punched_range_gives_its_space_back),
+        BOTH(test_nothing_to_transfer_is_done_at_once_and_well),
+        BOTH(test_loop_sleeps_when_nothing_is_under_way),
+        BOTH(test_auto_takes_threads_only_with_a_reason),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
