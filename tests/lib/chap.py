@@ -28,7 +28,7 @@ def decode(text):
 
 
 class Chap:
-    """What an initiator brings to the exchange. mutual = (user, secret) asks the target to answer too."""
+    """What an initiator brings to the exchange; mutual = (user, secret) asks the target to answer."""
 
     def __init__(self, user, secret, algorithms="5", mutual=None, encode=to_hex,
                  challenge=None, reflect=False):
@@ -46,7 +46,8 @@ class Chap:
         assert keys["CHAP_A"] in self.algorithms.split(","), \
             "expected CHAP_A out of our list %s, came %s" % (self.algorithms, keys["CHAP_A"])
         identifier, challenge = int(keys["CHAP_I"], 0), decode(keys["CHAP_C"])
-        assert 1 <= len(challenge) <= 1024, "a challenge has 1 to 1024 bytes, came %d" % len(challenge)
+        assert 1 <= len(challenge) <= 1024, \
+            "a challenge has 1 to 1024 bytes, came %d" % len(challenge)
         self.their_challenge = challenge
         digest = response(self.algorithm, identifier, self.secret, challenge)
         pairs = [("CHAP_N", self.user), ("CHAP_R", self.encode(digest))]

@@ -21,7 +21,7 @@ import time
 
 import pdu as p
 from chap import Chap  # noqa: F401  (for the tests)
-from nestor import IQN, SLOWNESS, Failure, expect
+from nestor import IQN, SLOWNESS, Failure, expect, wait_until
 from pdu import FINAL, RESERVED_TAG, Pdu, decode_text, encode_text, lun_field
 
 TIMEOUT = 10 * SLOWNESS
@@ -172,17 +172,10 @@ class Connection:
             try:
                 came.append(self.receive(max(0.0, deadline - time.monotonic())))
             except TimedOut:
-                raise Failure("expected the target to close the connection, came %r" % came) from None
+                raise Failure("expected the target to close the connection, came %r"
+                              % came) from None
             except Closed:
                 return came
-
-    def expect_silence(self, seconds=0.3):
-        """Nothing comes. For the rare promise of no answer; prefer to send something that is answered."""
-        try:
-            pdu = self.receive(seconds)
-        except TimedOut:
-            return
-        raise Failure("expected no answer, came %r" % pdu)
 
 
 class Initiator(Connection):
@@ -231,7 +224,8 @@ class Initiator(Connection):
                 raise Failure("MaxCmdSN shrank from 0x%x to 0x%x in %r"
                               % (self.max_cmd_sn, maximum, pdu))
         if after(plus(exp, -1), maximum):
-            raise Failure("MaxCmdSN 0x%x is less than ExpCmdSN 0x%x - 1 in %r" % (maximum, exp, pdu))
+            raise Failure("MaxCmdSN 0x%x is less than ExpCmdSN 0x%x - 1 in %r"
+                          % (maximum, exp, pdu))
         if after(exp, self.cmd_sn):
             raise Failure("ExpCmdSN 0x%x is beyond the next CmdSN 0x%x in %r"
                           % (exp, self.cmd_sn, pdu))
@@ -412,7 +406,8 @@ class Initiator(Connection):
         if reason is not None:
             expect("reason of %r" % reject, reason, reject.reason)
         expect("ITT of a Reject", RESERVED_TAG, reject.itt)
-        expect("the refused header in the Reject's data", bytes(header).hex(), reject.data[:48].hex())
+        expect("the refused header in the Reject's data", bytes(header).hex(),
+               reject.data[:48].hex())
         return reject
 
     def drain(self):
@@ -655,7 +650,8 @@ class Task:
         if pdu.data:
             length = int.from_bytes(pdu.data[:2], "big")
             if length + 2 > len(pdu.data):
-                raise Failure("SenseLength is %d, but %d bytes follow" % (length, len(pdu.data) - 2))
+                raise Failure("SenseLength is %d, but %d bytes follow"
+                              % (length, len(pdu.data) - 2))
             self.sense = pdu.data[2:2 + length]
         if self.status == CHECK_CONDITION and not self.sense:
             raise Failure("CHECK CONDITION must bring sense data (RFC 7143 11.4.7), came %r" % pdu)
@@ -789,3 +785,16 @@ def expect_good_initiator(daemon, name=INITIATOR_NAME + "-good"):
     with session(daemon, name=name) as good:
         good.command(read10(0, 8), read=4096).good()
         expect("logout response", 0, good.logout().response)
+
+
+def expect_good_initiator_soon(daemon):
+    """The same, once whoever holds a place for nothing has been let go."""
+
+    def is_served():
+        try:
+            expect_good_initiator(daemon)
+            return True
+        except (Closed, LoginRefused, OSError):
+            return False
+
+    wait_until(is_served, "a good initiator to be served", 20)
