@@ -1,0 +1,454 @@
+/* the table of methods, the check of parameters, and what the handlers ask of the daemon */
+#include "tests/unit/admin/fake_daemon.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+static struct fake_daemon fake;
+static json_t *answer; /* the last; NULL: none, or of a notification */
+static unsigned answers;
+
+static void on_answer(void *context, const char *text, size_t len)
+{
+    (void)context;
+    json_decref(answer);
+    answer = text ? json_loadb(text, len, 0, NULL) : NULL;
+    answers++;
+}
+
+static void send_text(const char *text)
+{
+    methods_take(&fake.daemon, 0, text, strlen(text), on_answer, NULL);
+}
+
+/* Asks with parameters in single quotes, for reading's sake. */
+static void ask(const char *method, const char *params)
+{
+    char text[1024];
+
+    snprintf(text, sizeof text, "{'jsonrpc':'2.0','id':1,'method':'%s','params':%s}", method,
+             params);
+    for (char *at = text; *at; at++)
+        if (*at == '\'')
+            *at = '"';
+    send_text(text);
+}
+
+static int open_fake(void **state)
+{
+    (void)state;
+    answers = 0;
+    fake_daemon_open(&fake);
+    return 0;
+}
+
+static int close_fake(void **state)
+{
+    (void)state;
+    json_decref(answer);
+    answer = NULL;
+    fake_daemon_close(&fake);
+    return 0;
+}
+
+static const json_t *result(void)
+{
+    const json_t *found = json_object_get(answer, "result");
+
+    if (!found)
+        fail_msg("no result: %s", json_dumps(answer, 0));
+    return found;
+}
+
+static const char *text_of(const json_t *object, const char *name)
+{
+    const char *text = json_string_value(json_object_get(object, name));
+
+    return text ? text : "";
+}
+
+static void expect_error(int code, const char *says)
+{
+    const json_t *error = json_object_get(answer, "error");
+
+    if (!error || json_integer_value(json_object_get(error, "code")) != code ||
+        !strstr(text_of(error, "message"), says))
+        fail_msg("expected %d with \"%s\", got %s", code, says, json_dumps(answer, 0));
+}
+
+static void expect_refused(const char *errno_name, const char *says)
+{
+    expect_error(1, says);
+    assert_string_equal(text_of(json_object_get(json_object_get(answer, "error"), "data"), "errno"),
+                        errno_name);
+}
+
+static void test_every_method_and_parameter_has_help(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < method_count; i++) {
+        const struct method *method = &method_table[i];
+
+        assert_non_null(method->run);
+        assert_true(method->help && strlen(method->help) > 5);
+        for (unsigned p = 0; p < METHOD_PARAMETERS_MAX && method->parameters[p].name; p++)
+            assert_true(method->parameters[p].help && strlen(method->parameters[p].help) > 5);
+    }
+}
+
+static void test_method_names_are_unique(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < method_count; i++)
+        for (unsigned j = 0; j < i; j++)
+            assert_string_not_equal(method_table[i].name, method_table[j].name);
+}
+
+static void test_help_returns_the_whole_table(void **state)
+{
+    const json_t *methods;
+
+    (void)state;
+    ask("help", "{}");
+    methods = json_object_get(result(), "methods");
+    assert_int_equal(json_array_size(methods), method_count);
+    for (unsigned i = 0; i < method_count; i++)
+        assert_string_equal(text_of(json_array_get(methods, i), "name"), method_table[i].name);
+}
+
+static void test_unknown_method_is_not_found(void **state)
+{
+    (void)state;
+    ask("lun.frob", "{}");
+    expect_error(-32601, "lun.frob");
+}
+
+static void test_unknown_parameter_is_refused(void **state)
+{
+    (void)state;
+    ask("lun.remove", "{'target':'lab','lun':0,'focre':true}");
+    expect_error(-32602, "focre");
+    assert_string_equal(fake.asked, "");
+}
+
+static void test_missing_parameter_is_named(void **state)
+{
+    (void)state;
+    ask("lun.remove", "{'target':'lab'}");
+    expect_error(-32602, "lun: is missing");
+}
+
+static void test_wrong_types_name_parameter_found_and_expected(void **state)
+{
+    (void)state;
+    ask("lun.show", "{'target':'lab','lun':'0'}");
+    expect_error(-32602, "lun: found \"0\", expected a number from 0 to 16383");
+    ask("lun.show", "{'target':'lab','lun':16384}");
+    expect_error(-32602, "lun: found 16384");
+    ask("lun.show", "{'target':'lab','lun':-1}");
+    expect_error(-32602, "lun: found -1");
+    ask("lun.show", "{'target':7,'lun':0}");
+    expect_error(-32602, "target: found 7");
+    ask("lun.show", "{'target':'','lun':0}");
+    expect_error(-32602, "target: found \"\"");
+    ask("lun.resize", "{'target':'lab','lun':0,'size':'64X'}");
+    expect_error(-32602, "size: found \"64X\", expected a size");
+    ask("lun.resize", "{'target':'lab','lun':0,'size':-5}");
+    expect_error(-32602, "size: found -5");
+    ask("lun.add", "{'target':'lab','lun':3,'path':'vmfs.img'}");
+    expect_error(-32602, "path: found \"vmfs.img\", expected an absolute path");
+    ask("lun.add", "{'target':'lab','lun':3,'path':'/a','cache':'fast'}");
+    expect_error(-32602, "cache: found \"fast\", expected writeback or writethrough");
+    ask("lun.add", "{'target':'lab','lun':3,'path':'/a','initiators':['a',3]}");
+    expect_error(-32602, "initiators: found an array");
+    ask("lun.add", "{'target':'lab','lun':3,'path':'/a','readonly':1}");
+    expect_error(-32602, "readonly: found 1, expected true or false");
+    assert_string_equal(fake.asked, "");
+}
+
+static void test_garbage_is_answered_with_a_parse_error(void **state)
+{
+    (void)state;
+    send_text("hello");
+    expect_error(-32700, "not JSON");
+    assert_true(json_is_null(json_object_get(answer, "id")));
+}
+
+static void test_notification_runs_and_is_not_answered(void **state)
+{
+    (void)state;
+    send_text("{\"jsonrpc\":\"2.0\",\"method\":\"session.drop\",\"params\":{\"tsih\":7}}");
+    assert_int_equal(fake.dropped_tsih, 7);
+    assert_int_equal(answers, 1);
+    assert_null(answer);
+}
+
+static void test_notification_with_bad_parameters_is_not_answered(void **state)
+{
+    (void)state;
+    send_text("{\"jsonrpc\":\"2.0\",\"method\":\"session.drop\",\"params\":{}}");
+    assert_int_equal(answers, 1);
+    assert_null(answer);
+    assert_int_equal(fake.dropped_tsih, 0);
+}
+
+static void test_status_tells_what_is_not_served_and_why(void **state)
+{
+    const json_t *problem;
+
+    (void)state;
+    ask("status", "{}");
+    problem = json_array_get(json_object_get(result(), "problems"), 0);
+    assert_string_equal(text_of(problem, "problem"), "the image is not there");
+    assert_int_equal(json_integer_value(json_object_get(problem, "lun")), 1);
+    assert_int_equal(json_integer_value(json_object_get(result(), "luns")), 2);
+    assert_int_equal(json_integer_value(json_object_get(result(), "targets")), 2);
+    assert_string_equal(text_of(result(), "engine"), "io_uring");
+}
+
+static void test_target_is_found_by_name_alias_and_end_of_name(void **state)
+{
+    static const char *const says[] = { "{'target':'iqn.2026-11.lab.nestor:vmfs'}",
+                                        "{'target':'lab'}", "{'target':'vmfs'}" };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof says / sizeof says[0]; i++) {
+        ask("target.show", says[i]);
+        assert_string_equal(text_of(result(), "target"), "iqn.2026-11.lab.nestor:vmfs");
+    }
+}
+
+static void test_part_of_a_target_name_is_not_enough(void **state)
+{
+    (void)state;
+    ask("target.show", "{'target':'vm'}");
+    expect_refused("ENOENT", "iqn.2026-11.lab.nestor:vmfs, iqn.2026-11.lab.nestor:iso");
+}
+
+static void test_ambiguous_target_is_refused_with_the_choices(void **state)
+{
+    (void)state;
+    model_find_target(&fake.model, "iqn.2026-11.lab.nestor:iso")->alias = strdup("vmfs");
+    ask("lun.remove", "{'target':'vmfs','lun':0}");
+    expect_refused("EINVAL", "iqn.2026-11.lab.nestor:vmfs, iqn.2026-11.lab.nestor:iso");
+    assert_string_equal(fake.asked, "");
+}
+
+static void test_lun_list_of_a_target_leaves_others_out(void **state)
+{
+    (void)state;
+    ask("lun.list", "{'target':'iso'}");
+    assert_int_equal(json_array_size(json_object_get(result(), "luns")), 0);
+    ask("lun.list", "{}");
+    assert_int_equal(json_array_size(json_object_get(result(), "luns")), 2);
+}
+
+static void test_lun_shows_size_served_and_state(void **state)
+{
+    (void)state;
+    ask("lun.show", "{'target':'lab','lun':0}");
+    assert_int_equal(json_integer_value(json_object_get(result(), "size_bytes")), 2048 * 512);
+    assert_string_equal(text_of(result(), "state"), "ok");
+    ask("lun.show", "{'target':'lab','lun':1}");
+    assert_string_equal(text_of(result(), "state"), "failed");
+    assert_string_equal(text_of(result(), "problem"), "the image is not there");
+    ask("lun.show", "{'target':'lab','lun':9}");
+    expect_refused("ENOENT", "no LUN 9");
+}
+
+static void test_lun_add_hands_over_all_that_was_said(void **state)
+{
+    (void)state;
+    ask("lun.add", "{'target':'lab','lun':5,'path':'/srv/a.img','size':'64G','readonly':true,"
+                   "'cache':'writethrough','initiators':['iqn.a:*'],'physical_block_size':4096,"
+                   "'serial':'abc','vaai':false}");
+    assert_int_equal(answers, 0);
+    assert_string_equal(fake.asked, "lun_add");
+    assert_string_equal(fake.target, "iqn.2026-11.lab.nestor:vmfs");
+    assert_int_equal(fake.added.lun, 5);
+    assert_string_equal(fake.added.path, "/srv/a.img");
+    assert_true(fake.added.size_bytes == UINT64_C(64) << 30);
+    assert_true(fake.added.is_readonly);
+    assert_true(fake.added.is_writethrough);
+    assert_int_equal(fake.added.initiators.count, 1);
+    assert_string_equal(fake.added.initiators.items[0], "iqn.a:*");
+    assert_int_equal(fake.added.physical_block_size, 4096);
+    assert_string_equal(fake.added.serial, "abc");
+    assert_int_equal(fake.added.vaai, 0);
+    fake_daemon_answer(&fake, 0, "done so");
+    assert_string_equal(text_of(result(), "text"), "done so");
+    assert_int_equal(json_integer_value(json_object_get(result(), "lun")), 5);
+}
+
+static void test_lun_add_leaves_unsaid_what_was_not_said(void **state)
+{
+    (void)state;
+    ask("lun.add", "{'target':'lab','lun':5,'path':'/srv/a.img'}");
+    assert_int_equal(fake.added.vaai, -1);
+    assert_int_equal(fake.added.rotation, -1);
+    assert_int_equal(fake.added.block_size, 0);
+    assert_true(fake.added.size_bytes == 0);
+    assert_false(fake.added.initiators.is_set);
+    assert_null(fake.added.serial);
+    fake_daemon_answer(&fake, 0, "");
+}
+
+static void test_refusal_of_the_registry_carries_its_errno_and_words(void **state)
+{
+    (void)state;
+    ask("lun.remove", "{'target':'lab','lun':0}");
+    assert_false(fake.is_forced);
+    fake_daemon_answer(&fake, -EBUSY, "lun 0 is in use by esx1; take it anyway with --force");
+    expect_refused("EBUSY", "in use by esx1");
+}
+
+static void test_force_reaches_the_registry(void **state)
+{
+    (void)state;
+    ask("target.remove", "{'target':'iso','force':true}");
+    assert_true(fake.is_forced);
+    assert_string_equal(fake.target, "iqn.2026-11.lab.nestor:iso");
+    fake_daemon_answer(&fake, 0, "");
+}
+
+static void test_size_is_taken_as_text_and_as_bytes(void **state)
+{
+    (void)state;
+    ask("lun.resize", "{'target':'lab','lun':0,'size':'2M'}");
+    assert_true(fake.size_bytes == 2 << 20);
+    fake_daemon_answer(&fake, 0, "");
+    ask("lun.resize", "{'target':'lab','lun':0,'size':4096}");
+    assert_true(fake.size_bytes == 4096);
+    fake_daemon_answer(&fake, 0, "");
+}
+
+static void test_target_add_hands_over_access_rules(void **state)
+{
+    (void)state;
+    ask("target.add",
+        "{'name':'iqn.2026-11.lab.nestor:new','alias':'new','networks':['10.0.0.0/8'],"
+        "'chap_user':'esx','chap_secret_file':'/etc/nestor/s'}");
+    assert_string_equal(fake.target_added.alias, "new");
+    assert_string_equal(fake.target_added.networks.items[0], "10.0.0.0/8");
+    assert_true(fake.target_added.has_chap);
+    assert_string_equal(fake.target_added.chap.user, "esx");
+    assert_string_equal(fake.target_added.chap.secret_file, "/etc/nestor/s");
+    fake_daemon_answer(&fake, 0, "");
+    assert_string_equal(text_of(result(), "target"), "iqn.2026-11.lab.nestor:new");
+}
+
+static void test_secrets_are_never_shown(void **state)
+{
+    struct model_target *target = model_find_target(&fake.model, "iqn.2026-11.lab.nestor:vmfs");
+    char *text;
+
+    (void)state;
+    target->has_chap = true;
+    target->chap.user = strdup("esx");
+    target->chap.secret = strdup("open sesame");
+    target->chap.mutual_secret = strdup("open sesame too");
+    ask("target.show", "{'target':'lab'}");
+    text = json_dumps(answer, 0);
+    assert_non_null(strstr(text, "esx"));
+    assert_null(strstr(text, "sesame"));
+    free(text);
+}
+
+static void test_session_text_from_the_wire_is_made_utf8(void **state)
+{
+    const json_t *session;
+
+    (void)state;
+    ask("session.list", "{}");
+    session = json_array_get(json_object_get(result(), "sessions"), 0);
+    assert_string_equal(text_of(session, "initiator_alias"), "esx?");
+    assert_int_equal(json_integer_value(json_object_get(session, "tsih")), 7);
+}
+
+static void test_session_that_is_not_there_is_refused(void **state)
+{
+    (void)state;
+    ask("session.show", "{'tsih':9}");
+    expect_refused("ENOENT", "no session 9");
+    ask("session.drop", "{'tsih':9}");
+    expect_refused("ENOENT", "no session 9");
+}
+
+static void test_reservation_names_its_holder(void **state)
+{
+    const json_t *row;
+
+    (void)state;
+    fake.reserved_by = "iqn.1998-01.com.vmware:esx1,i,0x00023d000001";
+    ask("reservation.show", "{'target':'lab'}");
+    row = json_array_get(json_object_get(result(), "reservations"), 0);
+    assert_string_equal(text_of(row, "initiator"), "iqn.1998-01.com.vmware:esx1");
+    assert_string_equal(text_of(row, "port"), "iqn.1998-01.com.vmware:esx1,i,0x00023d000001");
+    row = json_array_get(json_object_get(result(), "reservations"), 1); /* not served: nobody */
+    assert_true(json_is_null(json_object_get(row, "initiator")));
+    ask("lun.show", "{'target':'lab','lun':0}");
+    assert_string_equal(text_of(result(), "state"), "reserved");
+}
+
+static void test_stats_count_each_lun(void **state)
+{
+    const json_t *row;
+
+    (void)state;
+    ask("stats", "{}");
+    row = json_array_get(json_object_get(result(), "luns"), 0);
+    assert_int_equal(json_integer_value(json_object_get(row, "writes")), 4);
+    assert_int_equal(json_integer_value(json_object_get(row, "read_bytes")), 1536);
+}
+
+static void test_config_without_a_file_is_refused(void **state)
+{
+    (void)state;
+    ask("config.plan", "{}");
+    expect_refused("ENOENT", "without a config file");
+    ask("config.reload", "{}");
+    expect_refused("ENOENT", "without a config file");
+}
+
+#define WITH_FAKE(test) cmocka_unit_test_setup_teardown(test, open_fake, close_fake)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_method_and_parameter_has_help),
+        cmocka_unit_test(test_method_names_are_unique),
+        WITH_FAKE(test_help_returns_the_whole_table),
+        WITH_FAKE(test_unknown_method_is_not_found),
+        WITH_FAKE(test_unknown_parameter_is_refused),
+        WITH_FAKE(test_missing_parameter_is_named),
+        WITH_FAKE(test_wrong_types_name_parameter_found_and_expected),
+        WITH_FAKE(test_garbage_is_answered_with_a_parse_error),
+        WITH_FAKE(test_notification_runs_and_is_not_answered),
+        WITH_FAKE(test_notification_with_bad_parameters_is_not_answered),
+        WITH_FAKE(test_status_tells_what_is_not_served_and_why),
+        WITH_FAKE(test_target_is_found_by_name_alias_and_end_of_name),
+        WITH_FAKE(test_part_of_a_target_name_is_not_enough),
+        WITH_FAKE(test_ambiguous_target_is_refused_with_the_choices),
+        WITH_FAKE(test_lun_list_of_a_target_leaves_others_out),
+        WITH_FAKE(test_lun_shows_size_served_and_state),
+        WITH_FAKE(test_lun_add_hands_over_all_that_was_said),
+        WITH_FAKE(test_lun_add_leaves_unsaid_what_was_not_said),
+        WITH_FAKE(test_refusal_of_the_registry_carries_its_errno_and_words),
+        WITH_FAKE(test_force_reaches_the_registry),
+        WITH_FAKE(test_size_is_taken_as_text_and_as_bytes),
+        WITH_FAKE(test_target_add_hands_over_access_rules),
+        WITH_FAKE(test_secrets_are_never_shown),
+        WITH_FAKE(test_session_text_from_the_wire_is_made_utf8),
+        WITH_FAKE(test_session_that_is_not_there_is_refused),
+        WITH_FAKE(test_reservation_names_its_holder),
+        WITH_FAKE(test_stats_count_each_lun),
+        WITH_FAKE(test_config_without_a_file_is_refused),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
