@@ -48,15 +48,15 @@ static void write_slot_is_done(struct command *command, struct write_slot *slot,
     slot->burst = NULL;
     medium_leave(&slot->medium);
     write->written_bytes += burst->bytes;
-    command->transport->out_done(command, burst);
     if (error)
-        return command_refuse_errno(command, error);
+        command_refuse_errno(command, error);
+    command->transport->out_done(command, burst); /* may bring the next one, into this slot */
     if (command->is_finishing)
         return;
     if (write->written_bytes == write->want_bytes)
         return command_good(command);
     next = TAILQ_FIRST(&write->queue);
-    if (next) {
+    if (next && !slot->burst) {
         TAILQ_REMOVE(&write->queue, next, link);
         slot->burst = next;
         write_begin(command, write, slot);

@@ -1,0 +1,105 @@
+/* sense data, SPC-4 4.5 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "proto/sense.h"
+
+static void test_fixed_sense_has_key_and_codes_in_their_bytes(void **state)
+{
+    uint8_t sense[SENSE_BYTES_MAX];
+
+    (void)state;
+    assert_int_equal(sense_build(sense, SENSE_LBA_OUT_OF_RANGE, NULL, false), 18);
+    assert_int_equal(sense[0], 0x70);
+    assert_int_equal(sense[2], 0x05);
+    assert_int_equal(sense[7], 10);
+    assert_int_equal(sense[12], 0x21);
+    assert_int_equal(sense[13], 0x00);
+}
+
+static void test_fixed_sense_points_at_a_cdb_field(void **state)
+{
+    const struct sense_details details = { .has_field = true,
+                                           .is_field_in_cdb = true,
+                                           .field_byte = 0x0102 };
+    uint8_t sense[SENSE_BYTES_MAX];
+
+    (void)state;
+    sense_build(sense, SENSE_INVALID_FIELD_IN_CDB, &details, false);
+    assert_int_equal(sense[15], 0xc0); /* SKSV, C/D */
+    assert_int_equal(sense[16], 0x01);
+    assert_int_equal(sense[17], 0x02);
+}
+
+static void test_fixed_sense_points_at_a_parameter_list_field(void **state)
+{
+    const struct sense_details details = { .has_field = true, .field_byte = 4 };
+    uint8_t sense[SENSE_BYTES_MAX];
+
+    (void)state;
+    sense_build(sense, SENSE_INVALID_FIELD_IN_PARAMETER_LIST, &details, false);
+    assert_int_equal(sense[15], 0x80);
+    assert_int_equal(sense[17], 4);
+}
+
+static void test_fixed_sense_tells_information_that_fits(void **state)
+{
+    const struct sense_details details = { .has_information = true, .information = 0xfffffffe };
+    const uint8_t expected[] = { 0xff, 0xff, 0xff, 0xfe };
+    uint8_t sense[SENSE_BYTES_MAX];
+
+    (void)state;
+    sense_build(sense, SENSE_MISCOMPARE, &details, false);
+    assert_int_equal(sense[0], 0xf0);
+    assert_int_equal(sense[2], 0x0e);
+    assert_memory_equal(sense + 3, expected, 4);
+}
+
+static void test_fixed_sense_leaves_out_information_beyond_32_bits(void **state)
+{
+    const struct sense_details details = { .has_information = true, .information = 1ULL << 32 };
+    const uint8_t nothing[4] = { 0 };
+    uint8_t sense[SENSE_BYTES_MAX];
+
+    (void)state;
+    sense_build(sense, SENSE_MISCOMPARE, &details, false);
+    assert_int_equal(sense[0], 0x70);
+    assert_memory_equal(sense + 3, nothing, 4);
+}
+
+static void test_descriptor_sense_carries_both_descriptors(void **state)
+{
+    const struct sense_details details = { .has_information = true,
+                                           .information = 0x0102030405060708,
+                                           .has_field = true,
+                                           .is_field_in_cdb = true,
+                                           .field_byte = 2 };
+    const uint8_t expected[] = {
+        0x72, 0x05, 0x24, 0x00, 0,    0, 0, 20,             /* header */
+        0x00, 0x0a, 0x80, 0,    1,    2, 3, 4,  5, 6, 7, 8, /* information */
+        0x02, 0x06, 0,    0,    0xc0, 0, 2, 0,              /* sense key specific */
+    };
+    uint8_t sense[SENSE_BYTES_MAX];
+
+    (void)state;
+    assert_int_equal(sense_build(sense, SENSE_INVALID_FIELD_IN_CDB, &details, true),
+                     sizeof expected);
+    assert_memory_equal(sense, expected, sizeof expected);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_fixed_sense_has_key_and_codes_in_their_bytes),
+        cmocka_unit_test(test_fixed_sense_points_at_a_cdb_field),
+        cmocka_unit_test(test_fixed_sense_points_at_a_parameter_list_field),
+        cmocka_unit_test(test_fixed_sense_tells_information_that_fits),
+        cmocka_unit_test(test_fixed_sense_leaves_out_information_beyond_32_bits),
+        cmocka_unit_test(test_descriptor_sense_carries_both_descriptors),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
