@@ -466,11 +466,11 @@ static int side_car_get(const char *path, char text[SIDE_CAR_MAX_BYTES], size_t 
 static int side_car_path(const char *image_path, const struct identity_wish *wish,
                          char path[PATH_MAX], char error[IDENTITY_ERROR_MAX])
 {
-    char image[PATH_MAX], folder[PATH_MAX];
+    char resolved[PATH_MAX], folder[PATH_MAX];
+    const char *image = image_path;
     struct statfs fs;
     struct stat st;
 
-    snprintf(image, sizeof(image), "%s", image_path);
     if (stat(image_path, &st) == 0 && S_ISBLK(st.st_mode)) {
         folder_of(image_path, folder);
         /* /dev has the same magic; what is written there is gone with the next restart */
@@ -481,7 +481,9 @@ static int side_car_path(const char *image_path, const struct identity_wish *wis
                 "%s: nothing stays in %s over a restart, so its identity couldn't; set path "
                 "to a link in a folder on disk (ln -s %s /srv/nestor/), or set serial and naa",
                 image_path, folder, image_path);
-    } else if (realpath(image_path, image) == NULL && errno != ENOENT) {
+    } else if (realpath(image_path, resolved) != NULL) {
+        image = resolved;
+    } else if (errno != ENOENT) {
         return refuse(error, -errno, "%s: %s", image_path, strerror(errno));
     }
     if (strlen(image) + sizeof(".nestor") > PATH_MAX)
