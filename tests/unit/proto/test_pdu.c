@@ -385,6 +385,43 @@ static void test_reserved_bytes_are_ignored_on_receive(void **state)
     }
 }
 
+static void test_pdu_without_a_lun_parses_to_lun_zero(void **state)
+{
+    static const enum pdu_opcode without[] = { PDU_LOGIN_REQUEST,           PDU_LOGIN_RESPONSE,
+                                               PDU_LOGOUT_REQUEST,          PDU_LOGOUT_RESPONSE,
+                                               PDU_SCSI_RESPONSE,           PDU_REJECT,
+                                               PDU_TASK_MANAGEMENT_RESPONSE };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof without / sizeof without[0]; i++) {
+        uint8_t wire[BHS_BYTES];
+        struct pdu parsed;
+
+        draw(drawn_of(without[i]), wire);
+        memset(wire + 8, 0xff, 8);
+        memset(&parsed, 0xee, sizeof parsed);
+        assert_int_equal(pdu_parse(wire, &parsed), PDU_OK);
+        assert_true(parsed.lun == 0);
+    }
+}
+
+/* 11.7.3: without the S bit, status and StatSN are reserved, and so is the residual */
+static void test_data_in_without_status_ignores_what_stands_in_its_fields(void **state)
+{
+    uint8_t wire[BHS_BYTES];
+    struct pdu parsed;
+
+    (void)state;
+    draw(drawn_of(PDU_DATA_IN), wire);
+    wire[1] &= (uint8_t)~0x01;
+    assert_int_equal(pdu_parse(wire, &parsed), PDU_OK);
+    assert_false(parsed.data_in.has_status);
+    assert_int_equal(parsed.data_in.status, 0);
+    assert_int_equal(parsed.data_in.stat_sn, 0);
+    assert_int_equal(parsed.data_in.residual.kind, RESIDUAL_NONE);
+    assert_int_equal(parsed.data_in.residual.count_bytes, 0);
+}
+
 static void test_unknown_opcode_is_told_with_lengths_and_tag(void **state)
 {
     unsigned known = 0;
@@ -541,6 +578,8 @@ int main(void)
 {
     static const struct CMUnitTest others[] = {
         cmocka_unit_test(test_reserved_bytes_are_ignored_on_receive),
+        cmocka_unit_test(test_pdu_without_a_lun_parses_to_lun_zero),
+        cmocka_unit_test(test_data_in_without_status_ignores_what_stands_in_its_fields),
         cmocka_unit_test(test_unknown_opcode_is_told_with_lengths_and_tag),
         cmocka_unit_test(test_reserved_task_attribute_is_an_invalid_field),
         cmocka_unit_test(test_only_a_scsi_command_has_additional_headers),
