@@ -6,6 +6,7 @@
  */
 #include "conf/conf.h"
 #include "conf/keys.h"
+#include "conf/numbers.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -177,13 +178,15 @@ static void load_texts(struct loading *loading, const config_setting_t *setting,
 
     if (type != CONFIG_TYPE_ARRAY && type != CONFIG_TYPE_LIST)
         return wrong_type(loading, setting, path, key);
-    model_strings_free(strings);
-    strings->is_set = true;
     for (int i = 0; i < config_setting_length(setting); i++) {
         const config_setting_t *item = config_setting_get_elem(setting, (unsigned)i);
         if (config_setting_type(item) != CONFIG_TYPE_STRING)
             return wrong_type(loading, item, path, key);
-        if (model_strings_add(strings, config_setting_get_string(item)) < 0)
+    }
+    model_strings_free(strings);
+    strings->is_set = true;
+    for (int i = 0; i < config_setting_length(setting); i++) {
+        if (model_strings_add(strings, config_setting_get_string_elem(setting, i)) < 0)
             loading->no_memory = true;
     }
 }
@@ -389,6 +392,29 @@ static void read_problem(struct loading *loading, const config_t *config)
         is_syntax ? "; look for a missing quote, semicolon or bracket, here or just before" : "");
 }
 
+/* Notes every file that the tree came from. */
+static void collect_files(struct loading *loading, const config_setting_t *setting)
+{
+    place_of(loading, setting);
+    if (!config_setting_is_aggregate(setting))
+        return;
+    for (int i = 0; i < config_setting_length(setting); i++)
+        collect_files(loading, config_setting_get_elem(setting, (unsigned)i));
+}
+
+static bool numbers_are_right(struct loading *loading, const config_t *config)
+{
+    unsigned first = loading->model->file_count - 1; /* the file itself; its includes follow */
+    bool is_right = true;
+
+    collect_files(loading, config_root_setting(config));
+    for (unsigned i = first; i < loading->model->file_count; i++) {
+        if (numbers_check(loading->model->files[i], loading->problems) < 0)
+            is_right = false;
+    }
+    return is_right;
+}
+
 /* True when the file could be read; what it says may be wrong all the same. */
 static bool load_file(struct loading *loading)
 {
@@ -406,10 +432,10 @@ static bool load_file(struct loading *loading)
     config_set_include_dir(&config, loading->folder);
     errno = 0;
     is_read = config_read_file(&config, loading->file) == CONFIG_TRUE;
-    if (is_read)
-        load_group(loading, config_root_setting(&config), "", KEY_GLOBAL, loading->model);
-    else
+    if (!is_read)
         read_problem(loading, &config);
+    else if ((is_read = numbers_are_right(loading, &config)))
+        load_group(loading, config_root_setting(&config), "", KEY_GLOBAL, loading->model);
 out:
     config_destroy(&config);
     free(path);
