@@ -1,6 +1,7 @@
 /*
- * chap: the challenge and response of RFC 1994 as RFC 7143 12.1.3 and RFC 8433-era registries use
- * them: MD5 (5), SHA-1 (6), SHA-256 (7), SHA3-256 (8). Pure: the caller brings the random bytes.
+ * chap: the challenge and response of RFC 1994 as RFC 7143 12.1.3 uses them, with the algorithms of
+ * IANA's registry of PPP authentication algorithms: MD5 (5), SHA-1 (6), SHA-256 (7), SHA3-256 (8).
+ * Pure: the caller brings the random bytes.
  */
 #pragma once
 

@@ -5,6 +5,9 @@
  * opcode, reserved values that change meaning, AHS length); whether a PDU may come now, from this
  * side, is the caller's to know. pdu_build() writes the header that pdu_parse() would read back.
  * Data segments and digests are not part of it: data_segment_length only says how long one is.
+ *
+ * Reserved fields are ignored on receive and zero on send (RFC 7143 11). A target transfer tag is
+ * written as it stands in the struct, so "none" has to be said: TAG_RESERVED.
  */
 #pragma once
 
@@ -15,10 +18,9 @@ enum {
     DIGEST_BYTES = 4,
     AHS_MAX_BYTES = 255 * 4,
     DATA_SEGMENT_MAX = 0xffffff,
-    PDU_NO_TAG = -1, /* 0xffffffff as uint32_t: the reserved task tag */
 };
 
-#define TAG_RESERVED 0xffffffffU
+#define TAG_RESERVED 0xffffffffU /* of task and target transfer tags: there is none */
 
 enum pdu_opcode {
     PDU_NOP_OUT = 0x00,
@@ -289,7 +291,7 @@ enum pdu_error {
     PDU_INVALID_FIELD,  /* answer: Reject, invalid PDU field */
 };
 
-/* Fills *pdu; on an error opcode, lengths and initiator_task_tag are filled all the same. */
+/* Fills *pdu; on an error, opcode, lengths and initiator_task_tag are filled all the same. */
 enum pdu_error pdu_parse(const uint8_t bhs[BHS_BYTES], struct pdu *pdu);
 
 /* Writes all 48 bytes. Fields too wide for the wire (a data segment beyond 24 bits) are a bug of
@@ -312,5 +314,8 @@ struct pdu_ahs {
     uint32_t bidi_read_length;
 };
 
-/* PDU_INVALID_FIELD when a segment's length runs out of the area, is zero, or a type repeats. */
+/*
+ * PDU_INVALID_FIELD when a segment's length runs out of the area or is zero, and when a type
+ * repeats or is reserved: what it meant for the command cannot be known.
+ */
 enum pdu_error pdu_ahs_parse(struct slice area, struct pdu_ahs *ahs);
