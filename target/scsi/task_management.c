@@ -75,18 +75,27 @@ static void share_is_cleared(struct drain *drain, struct worker *worker)
  * reset (SPC-2 5.5.1; ESX breaks a dead host's lock this way), mode parameters are the default ones
  * again (SPC-4 7.5.1).
  */
-static void reset_unit(const struct task_management *tm, struct lu *lu, enum unit_attention ua)
+static void reset_unit(const struct task_management *tm, const struct lun_entry *entry,
+                       enum unit_attention ua)
 {
     char port[INITIATOR_PORT_MAX + 1], who[INITIATOR_PORT_MAX + 1], whose[INITIATOR_PORT_MAX + 1];
+    const char *asking = tm->nexus->initiator_port;
+    struct lu *lu = entry->lu;
 
     if (reservation_drop_all(lu, port, sizeof(port)))
-        log_peer("reset by initiator=%s target=%s ends the SCSI-2 reservation of %s",
-                 log_text(who, sizeof(who), tm->nexus->initiator_port,
-                          strlen(tm->nexus->initiator_port)),
-                 tm->nexus->target->name, log_text(whose, sizeof(whose), port, strlen(port)));
+        log_peer("reset by initiator=%s target=%s lun=%u: ends the SCSI-2 reservation of %s",
+                 log_text(who, sizeof(who), asking, strlen(asking)), tm->nexus->target->name,
+                 entry->lun, log_text(whose, sizeof(whose), port, strlen(port)));
     atomic_store_explicit(&lu->has_descriptor_sense, false, memory_order_release);
     atomic_store_explicit(&lu->is_write_protected, false, memory_order_release);
     unit_attention_raise_all(lu, ua, NULL);
+}
+
+static void reset_units(const struct task_management *tm, enum unit_attention ua)
+{
+    for (unsigned i = 0; i < tm->map->count; i++)
+        if (tm->lu == NULL || tm->lu == tm->map->entries[i].lu)
+            reset_unit(tm, &tm->map->entries[i], ua);
 }
 
 static void all_dead(struct broadcast *broadcast)
@@ -94,12 +103,9 @@ static void all_dead(struct broadcast *broadcast)
     struct task_management *tm = TM_OF(broadcast, broadcast);
 
     switch (tm->function) {
-    case TMF_LOGICAL_UNIT_RESET: reset_unit(tm, tm->lu, UA_DEVICE_RESET); break;
+    case TMF_LOGICAL_UNIT_RESET: reset_units(tm, UA_DEVICE_RESET); break;
     case TMF_TARGET_WARM_RESET:
-    case TMF_TARGET_COLD_RESET:
-        for (unsigned i = 0; i < tm->map->count; i++)
-            reset_unit(tm, tm->map->entries[i].lu, UA_BUS_RESET);
-        break;
+    case TMF_TARGET_COLD_RESET: reset_units(tm, UA_BUS_RESET); break;
     default: break;
     }
     lun_map_put(tm->map);

@@ -52,8 +52,34 @@ void fake_end(struct fake *fake);
 /* How deep command_run() has been nested in itself, at most, since the process began. */
 extern unsigned fake_run_depth_max;
 
-/* Runs `what` on a real worker and waits for it. */
-void bench_on_worker(struct worker *worker, void (*what)(void *arg), void *arg);
+/* ---- with real workers ---- */
 
-/* Turns the loop until *flag, or fails the test after some seconds. */
-void bench_wait(struct ev_loop *loop, const bool *flag);
+enum { LAB_WORKERS = 2, LAB_LUNS = 3 };
+
+/* A target with LUN 0, 1 and 2 on two workers, and the main thread's loop. */
+struct lab {
+    struct workers *workers;
+    struct ev_loop *loop;
+    struct mailbox home;
+    struct scsi_target target;
+    struct lu *lus[LAB_LUNS];
+};
+
+int lab_setup(void **state);
+int lab_teardown(void **state); /* nexuses are closed, no change is under way */
+
+/* Runs `what` on a worker and waits for it. */
+void lab_on_worker(struct lab *lab, unsigned worker, void (*what)(void *arg), void *arg);
+/* Everything that was posted to the workers and to the main thread before has run. */
+void lab_settle(struct lab *lab);
+/* Turns the main thread's loop until *flag, or ends the test after half a minute. */
+void lab_wait(struct lab *lab, const bool *flag);
+
+/* "esx1" on worker 0, "esx2" on worker 1, ... */
+void lab_login(struct lab *lab, struct nexus *nexus, unsigned worker, const char *name);
+void lab_logout(struct lab *lab, struct nexus *nexus);
+/* True: it runs. */
+bool lab_start(struct lab *lab, struct fake *fake, struct nexus *nexus, unsigned lun);
+void lab_end(struct lab *lab, struct fake *fake);
+/* The itl, made if need be, with nothing pending; NULL: no such LUN. */
+struct itl *lab_quiet_itl(struct lab *lab, struct nexus *nexus, unsigned lun);
