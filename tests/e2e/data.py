@@ -50,7 +50,8 @@ def e2e_targets_are_discovered_each_with_its_luns():
     with Daemon([target(lun(0, size="64M")), target(lun(5, size="64M"), name=other)]) as daemon:
         said = iscsi_ls(daemon, "-s")
         expect_in("the second target", f"Target:{other}", said)
-        expect("LUNs", ["0", "5"], re.findall(r"Lun:(\d+)\s+Type:DIRECT_ACCESS", said))
+        luns = re.findall(r"Target:(\S+) .*\nLun:(\d+)\s+Type:DIRECT_ACCESS", said)
+        expect("targets and LUNs", {(daemon.name, "0"), (other, "5")}, set(luns))
 
 
 @limit(120)

@@ -34,44 +34,74 @@ def e2e_lun_added_at_run_time_is_usable_and_disturbs_nobody():
         session.close()
 
 
+def add_lun(daemon, number, size):
+    daemon.ctl("lun", "add", daemon.name, str(number), "--path", daemon.image(f"added{number}.img"),
+               "--size", size)
+
+
 def e2e_lun_grows_while_a_session_uses_it():
-    with Daemon([target(lun(0, size="1G"))]) as daemon:
-        session = HeldSession(daemon)
+    with Daemon() as daemon:
+        add_lun(daemon, 1, "1G")
+        session = HeldSession(daemon, 1)
         session.write("0xa5", "1023M")
-        daemon.ctl("lun", "resize", daemon.name, "0", "2G")
+        daemon.ctl("lun", "resize", daemon.name, "1", "2G")
         session.expect_read("0xa5", "1023M")
-        expect("the last LBA", 2 * GIB // 512 - 1, last_lba(daemon, 0))
-        other = HeldSession(daemon)
+        expect("the last LBA", 2 * GIB // 512 - 1, last_lba(daemon, 1))
+        other = HeldSession(daemon, 1)
         other.write("0x5a", "2047M")
         other.expect_read("0xa5", "1023M")
         other.close()
         session.close()
         daemon.restart()
-        expect("the last LBA after a restart", 2 * GIB // 512 - 1, last_lba(daemon, 0))
+        expect("the last LBA after a restart", 2 * GIB // 512 - 1, last_lba(daemon, 1))
+
+
+def e2e_lun_grows_by_the_config_and_a_reload():
+    with Daemon([target(lun(0, size="1G"))]) as daemon:
+        session = HeldSession(daemon)
+        session.write("0xa5", "1023M")
+        daemon.targets = [target(lun(0, size="2G"))]
+        daemon.write_config()
+        daemon.ctl("config", "reload")
+        expect("the last LBA", 2 * GIB // 512 - 1, last_lba(daemon, 0))
+        session.expect_read("0xa5", "1023M")
+        session.close()
+
+
+def e2e_lun_of_the_config_is_changed_there():
+    with Daemon([target(lun(0, size="1G"))]) as daemon:
+        for verb in (["resize", daemon.name, "0", "2G"], ["remove", daemon.name, "0", "--yes"]):
+            done = daemon.ctl("lun", *verb, check=False)
+            expect("exit status", 1, done.returncode)
+            expect_in("where to change it", "nestor.conf:7", done.stderr)
+            expect_in("what to do then", "config reload", done.stderr)
 
 
 def e2e_lun_does_not_shrink():
-    with Daemon([target(lun(0, size="1G"))]) as daemon:
-        done = daemon.ctl("lun", "resize", daemon.name, "0", "512M", check=False)
+    with Daemon() as daemon:
+        add_lun(daemon, 1, "1G")
+        done = daemon.ctl("lun", "resize", daemon.name, "1", "512M", check=False)
         expect("exit status", 1, done.returncode)
-        expect("the last LBA", GIB // 512 - 1, last_lba(daemon, 0))
+        expect("the last LBA", GIB // 512 - 1, last_lba(daemon, 1))
 
 
 def e2e_lun_in_use_is_removed_only_with_force():
-    with Daemon([target(lun(0, size="64M"), lun(1, size="64M"))]) as daemon:
+    with Daemon() as daemon:
+        add_lun(daemon, 1, "64M")
         kept, removed = HeldSession(daemon, 0), HeldSession(daemon, 1)
         kept.write("0xa5")
+        removed.write("0x5a")
         done = daemon.ctl("lun", "remove", daemon.name, "1", "--yes", check=False)
         expect("exit status without --force", 1, done.returncode)
         expect_in("what to do", "--force", done.stderr + done.stdout)
-        removed.write("0x5a")
+        removed.expect_read("0x5a")
         daemon.ctl("lun", "remove", daemon.name, "1", "--yes", "--force")
         said = removed.do("read 0 4k", "read ", "failed")
         if "failed" not in said:
             raise Failure(f"a removed LUN was read: {said}")
         kept.expect_read("0xa5")
         expect("LUNs", ["0"], listed_luns(daemon))
-        if not daemon.image("lun1.img").exists():
+        if not daemon.image("added1.img").exists():
             raise Failure("the image of a removed LUN was deleted")
         kept.close()
 
@@ -94,8 +124,12 @@ def e2e_status_and_lists_tell_of_targets_luns_and_sessions():
             json.loads(daemon.ctl("--json", *noun))
         expect_in("lun list", "lun1.img", daemon.ctl("lun", "list"))
         expect_in("session list", "127.0.0.1", daemon.ctl("session", "list"))
-        expect_in("metrics", "# TYPE", daemon.ctl("metrics"))
         session.close()
+
+
+def e2e_metrics_are_text_for_prometheus():
+    with Daemon() as daemon:
+        expect_in("metrics", "# TYPE nestor_", daemon.ctl("metrics"))
 
 
 def e2e_dropped_session_comes_back():
