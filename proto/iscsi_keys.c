@@ -298,6 +298,8 @@ void negotiation_declare(struct negotiation *n, struct builder *answer)
 
     if (n->is_discovery || n->declared)
         return;
+    if (n->answered[id])
+        return; /* theirs was out of range and has been answered Reject: a key is said once */
     n->declared = true;
     text_put_number(answer, key_table[id].name, n->mine[id]);
 }

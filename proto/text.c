@@ -208,10 +208,18 @@ bool text_is_printable(struct slice text)
     return true;
 }
 
+/* `prefix` in small letters; names are told apart without regard to case, RFC 7143 4.2.7.1. */
 static bool starts_with(struct slice text, const char *prefix)
 {
     struct slice p = slice_str(prefix);
-    return text.len >= p.len && memcmp(text.bytes, p.bytes, p.len) == 0;
+
+    if (text.len < p.len)
+        return false;
+    for (size_t i = 0; i < p.len; i++)
+        if (text.bytes[i] != p.bytes[i] &&
+            !(is_upper(text.bytes[i]) && text.bytes[i] + 32 == p.bytes[i]))
+            return false;
+    return true;
 }
 
 static bool all_hex(struct slice text)

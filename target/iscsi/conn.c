@@ -30,7 +30,13 @@ int iscsi_worker_open(struct worker *worker)
 {
     struct iscsi_worker *iscsi = calloc(1, sizeof *iscsi);
 
-    if (!iscsi || !(iscsi->receive = malloc(RECEIVE_BYTES))) {
+    if (iscsi) {
+        iscsi->receive = malloc(RECEIVE_BYTES);
+        iscsi->sink = malloc(RECEIVE_BYTES); /* costs address space until it is needed */
+    }
+    if (!iscsi || !iscsi->receive || !iscsi->sink) {
+        if (iscsi)
+            free(iscsi->receive);
         free(iscsi);
         return -ENOMEM;
     }
@@ -48,6 +54,7 @@ void iscsi_worker_close(struct worker *worker)
         return;
     task_free_spares(iscsi);
     free(iscsi->receive);
+    free(iscsi->sink);
     free(iscsi);
     worker->iscsi = NULL;
 }
@@ -328,8 +335,15 @@ static void deliver(struct conn *conn, uint8_t *data, struct buffer *buffer, con
         .bytes = data,
         .len = conn->pdu.data_segment_length,
         .buffer = buffer,
-        .is_digest_wrong = is_data_digest_wrong(conn, data, tail),
+        .is_digest_wrong = !conn->is_data_dropped && is_data_digest_wrong(conn, data, tail),
+        .is_dropped = conn->is_data_dropped,
     };
+    conn->is_data_dropped = false;
+    if (received.is_dropped && conn->pdu.opcode != PDU_SCSI_COMMAND &&
+        conn->pdu.opcode != PDU_DATA_OUT) {
+        conn_close(conn, "out of memory for what it sends");
+        return;
+    }
     conn_dispatch(conn, &received);
 }
 
@@ -353,11 +367,8 @@ static uint32_t take_data(struct conn *conn, uint8_t *bytes, uint32_t left)
         conn->data = task_data_out_place(conn->session, &conn->pdu, &conn->data_buffer);
     if (!conn->data) {
         conn->data_buffer = buffer_get(conn->worker->buffers, task_buffer_bytes(conn));
-        if (!conn->data_buffer) {
-            conn_close(conn, "out of memory for what it sends");
-            return left;
-        }
-        conn->data = conn->data_buffer->bytes;
+        conn->is_data_dropped = !conn->data_buffer;
+        conn->data = conn->data_buffer ? conn->data_buffer->bytes : iscsi_of(conn->worker)->sink;
     }
     uint32_t of_data = left < len ? left : len;
     memcpy(conn->data, bytes, of_data);
@@ -508,7 +519,10 @@ static void conn_readable(struct ev_loop *loop, ev_io *watcher, int events)
 
     (void)events;
     conn->last_heard = ev_now(loop);
-    conn->is_ping_out = false;
+    if (conn->is_ping_out) {
+        conn->is_ping_out = false;
+        conn_start_keepalive(conn);
+    }
     conn->is_reading = true;
     for (int i = 0; i < READS_PER_TURN; i++)
         if (!receive_once(conn) || conn->is_closing || conn->is_draining || conn_is_paused(conn))

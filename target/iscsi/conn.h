@@ -32,6 +32,7 @@ struct pdu_data {
      * bytes are good only until the handler returns. */
     struct buffer *buffer;
     bool is_digest_wrong;
+    bool is_dropped; /* there was no memory for it: `bytes` is nonsense, only its length counts */
 };
 
 struct conn {
@@ -68,8 +69,9 @@ struct conn {
     uint8_t bhs[BHS_BYTES];
     uint8_t *data; /* where its data segment goes; NULL while a header is awaited */
     struct buffer *data_buffer;
-    uint32_t data_got; /* of the data segment, its padding and its digest */
-    uint8_t tail[8];   /* padding and data digest */
+    bool is_data_dropped; /* there was no memory for it */
+    uint32_t data_got;    /* of the data segment, its padding and its digest */
+    uint8_t tail[8];      /* padding and data digest */
 };
 
 LIST_HEAD(conn_list, conn);
@@ -78,6 +80,7 @@ LIST_HEAD(conn_list, conn);
 struct iscsi_worker {
     struct conn_list conns;
     uint8_t *receive; /* RECEIVE_BYTES, shared by all connections: it is empty between two turns */
+    uint8_t *sink; /* RECEIVE_BYTES where data goes that there is no memory for; nobody reads it */
     struct task *free_tasks;
     struct out_piece *free_pieces;
     unsigned sessions;

@@ -43,8 +43,10 @@ int discovery_answer(const struct session *session, struct slice which, uint8_t 
     char name[INITIATOR_NAME_MAX + 1];
     int error = 0;
 
-    if (session->is_discovery ? which.len == 0 : is_all)
-        return -EINVAL;
+    if (session->is_discovery ? which.len == 0 : is_all) {
+        text_put_str(refusals, key_table[KEY_SEND_TARGETS].name, "Reject");
+        return 0;
+    }
     if (which.len > INITIATOR_NAME_MAX)
         return 0;
     memcpy(name, which.bytes, which.len);

@@ -12,7 +12,8 @@
 /*
  * Appends the answer to SendTargets=`which` to a text that grows by realloc: "All" (discovery
  * sessions only), a target's name, or nothing (the session's own target). An unknown name is
- * answered with nothing. 0, -ENOMEM, or -EINVAL (may not be asked in this session).
+ * answered with nothing; what may not be asked in this session with Reject, in `refusals`.
+ * 0 or -ENOMEM.
  */
 int discovery_answer(const struct session *session, struct slice which, uint8_t **text,
-                     size_t *text_len);
+                     size_t *text_len, struct builder *refusals);

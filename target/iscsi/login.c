@@ -11,7 +11,11 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { ANSWER_MAX = LOGIN_SEGMENT_MAX };
+enum {
+    ANSWER_MAX = LOGIN_SEGMENT_MAX,
+    REQUESTS_MAX = 64, /* of one login, its continuations counted */
+    KEYS_MAX = 256,
+};
 
 /* A login that waits for the session which it reinstates; it outlives the login if that ends first.
  */
@@ -25,6 +29,7 @@ struct login {
     struct text_collect collect; /* a text that comes in several requests */
     bool is_leading;             /* still in the first request (with its continuations) */
     bool is_authenticated;
+    unsigned requests, keys; /* so far */
     uint8_t isid[6];
     uint16_t tsih, cid;
     uint32_t cmd_sn;
@@ -83,6 +88,8 @@ void login_refuse(struct conn *conn, enum login_status status, const char *why)
 
     if (conn->pdu.opcode == PDU_LOGIN_REQUEST)
         request = conn->pdu.login_request;
+    else if (login)
+        memcpy(request.isid, login->isid, sizeof request.isid);
     log_peer("refused a login initiator=%s target=%s from=%s: %s (status %04x)",
              login && login->negotiation.initiator_name.len ? login->negotiation.initiator_name.text
                                                             : "?",
@@ -121,6 +128,8 @@ static struct login *login_start(struct conn *conn)
 /* Stages and names that every request must repeat, RFC 7143 11.12. NULL: all is well. */
 static const char *request_fault(const struct login *login, const struct pdu_login_request *request)
 {
+    if (login->requests > REQUESTS_MAX || login->keys > KEYS_MAX)
+        return "the login goes on and on";
     if (request->csg != STAGE_SECURITY && request->csg != STAGE_OPERATIONAL)
         return "the request's current stage (CSG) is none of login";
     if (request->csg != login->stage)
@@ -246,6 +255,7 @@ static bool negotiate(struct conn *conn, struct slice text, struct login_chap_pa
 
     while ((result = text_next(&reader, &key, &value)) == TEXT_PAIR) {
         enum login_status status = LOGIN_INITIATOR_ERROR;
+        login->keys++;
         enum key_outcome outcome = negotiation_take(&login->negotiation, key, value, phase,
                                                     login->is_leading, answer, &status);
         if (outcome == KEY_FOR_CHAP) {
@@ -511,6 +521,7 @@ void login_request(struct conn *conn, struct pdu_data *data)
 
     if (!login)
         return;
+    login->requests++;
     const char *fault = request_fault(login, request);
     if (fault) {
         login_refuse(conn, LOGIN_INITIATOR_ERROR, fault);

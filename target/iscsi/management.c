@@ -92,9 +92,14 @@ static void scsi_done(struct task_management *tm)
     finish(management, tm->response);
 }
 
-static void abort_task(struct management *management, uint32_t referenced_tag)
+static void abort_task(struct management *management,
+                       const struct pdu_task_management_request *request)
 {
-    struct task *task = session_find_task(management->session, referenced_tag);
+    struct session *session = management->session;
+    struct task *task = session_find_task(session, request->referenced_task_tag);
+
+    if (!task)
+        session_cancel_in_order(session, request->referenced_task_tag, request->ref_cmd_sn);
 
     /* unknown, ended already, or another ABORT TASK waits for it: it will not touch the medium
      * again, or that one's answer says so */
@@ -130,7 +135,7 @@ void management_start(struct session *session, const struct pdu *pdu, struct sli
     management->tag = pdu->initiator_task_tag;
     session->management_count++;
     switch (request->function) {
-    case TMF_ABORT_TASK: abort_task(management, request->referenced_task_tag); return;
+    case TMF_ABORT_TASK: abort_task(management, request); return;
     case TMF_TASK_REASSIGN: finish(management, TMF_RESPONSE_REASSIGN_NOT_SUPPORTED); return;
     default:
         management->scsi.function = request->function;

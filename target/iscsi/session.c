@@ -185,10 +185,6 @@ static void nop_out(struct session *session, const struct pdu *pdu, struct slice
     uint32_t len = data->len;
 
     (void)ahs;
-    if (data->is_digest_wrong) {
-        conn_reject(conn, REJECT_DATA_DIGEST_ERROR);
-        return;
-    }
     if (pdu->initiator_task_tag == TAG_RESERVED)
         return; /* the answer to a ping of ours, or a sign of life: not answered */
     if (len > session->parameters.max_send_segment_bytes)
@@ -216,9 +212,7 @@ void session_ping(struct session *session)
     struct session_numbers numbers = session_numbers(session);
     struct pdu ping = { .opcode = PDU_NOP_IN, .initiator_task_tag = TAG_RESERVED };
 
-    ping.nop_in.target_transfer_tag = session->next_transfer_tag++;
-    if (session->next_transfer_tag == TAG_RESERVED)
-        session->next_transfer_tag = 0;
+    ping.nop_in.target_transfer_tag = session_next_transfer_tag(session);
     ping.nop_in.stat_sn = conn->stat_sn; /* not used up, RFC 7143 11.19.2 */
     ping.nop_in.exp_cmd_sn = numbers.exp_cmd_sn;
     ping.nop_in.max_cmd_sn = numbers.max_cmd_sn;

@@ -56,7 +56,8 @@ struct session {
     struct task_list waiting_for_room;         /* Data-In that the send queue had no room for */
     struct task_list waiting_for_memory;       /* Data-Out that there was no buffer for */
     ev_timer memory_retry;
-    struct held_pdu *held; /* came before its turn, ascending CmdSN */
+    uint64_t solicited_bytes; /* memory promised to data that was asked for */
+    struct held_pdu *held;    /* came before its turn, ascending CmdSN */
     unsigned held_count;
     bool has_aborted_receiving; /* Data-Out of tasks that are gone may still come, and is dropped */
 
@@ -104,6 +105,14 @@ static inline struct session_numbers session_numbers(struct session *session)
     return (struct session_numbers){ session->exp_cmd_sn, session->max_cmd_sn };
 }
 
+/* For R2Ts, pings and texts: unique in the session as long as one is in use. */
+static inline uint32_t session_next_transfer_tag(struct session *session)
+{
+    if (session->next_transfer_tag == TAG_RESERVED)
+        session->next_transfer_tag = 0;
+    return session->next_transfer_tag++;
+}
+
 /* a < b in the serial arithmetic of RFC 1982, as RFC 7143 4.2.2.1 wants it. */
 static inline bool serial_before(uint32_t a, uint32_t b)
 {
@@ -128,6 +137,12 @@ typedef void session_run(struct session *session, const struct pdu *pdu, struct 
  * first, never if its number is outside the window (RFC 7143 4.2.2.1).
  */
 void session_in_order(struct session *session, struct pdu_data *data, session_run *run);
+
+/*
+ * ABORT TASK for a command that has not had its turn: held, or never come (RFC 7143 11.5.1: its
+ * number counts as used then, so that the ones behind it go on).
+ */
+void session_cancel_in_order(struct session *session, uint32_t referenced_tag, uint32_t ref_cmd_sn);
 
 /* Data-Out for a command that is being held is held with it. True: it is. */
 bool session_hold_with_command(struct session *session, struct pdu_data *data, session_run *run);

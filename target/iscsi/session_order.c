@@ -90,6 +90,11 @@ void session_in_order(struct session *session, struct pdu_data *data, session_ru
 {
     struct conn *conn = session->conn;
 
+    if (data->is_digest_wrong) {
+        /* RFC 7143 7.8: discarded, as if it had never come: its CmdSN is not used up */
+        conn_reject(conn, REJECT_DATA_DIGEST_ERROR);
+        return;
+    }
     if (conn->pdu.immediate) {
         run(session, &conn->pdu, conn->ahs, data);
         return;
@@ -119,6 +124,37 @@ bool session_hold_with_command(struct session *session, struct pdu_data *data, s
             return true;
         }
     return false;
+}
+
+static void run_nothing(struct session *session, const struct pdu *pdu, struct slice ahs,
+                        struct pdu_data *data)
+{
+    (void)session;
+    (void)pdu;
+    (void)ahs;
+    (void)data;
+}
+
+void session_cancel_in_order(struct session *session, uint32_t referenced_tag, uint32_t ref_cmd_sn)
+{
+    struct pdu_data nothing = { 0 };
+    bool is_found = false;
+
+    for (struct held_pdu *held = session->held; held; held = held->next)
+        if ((held->pdu.opcode == PDU_SCSI_COMMAND || held->pdu.opcode == PDU_DATA_OUT) &&
+            held->pdu.initiator_task_tag == referenced_tag) {
+            held->run = run_nothing;
+            is_found = true;
+        }
+    if (is_found || serial_before(ref_cmd_sn, session->exp_cmd_sn) ||
+        serial_before(session_numbers(session).max_cmd_sn, ref_cmd_sn) ||
+        is_held(session, ref_cmd_sn))
+        return;
+    if (ref_cmd_sn == session->exp_cmd_sn)
+        session->exp_cmd_sn++;
+    else
+        hold(session, &nothing, run_nothing, ref_cmd_sn);
+    release(session);
 }
 
 void session_drop_held(struct session *session)

@@ -65,7 +65,7 @@ static void task_free(struct task *task)
     struct management *management = task->management;
 
     stop_waiting(task);
-    task_out_drop(task, true);
+    task_out_drop(task);
     task_leave_window(task);
     task->next_spare = iscsi->free_tasks;
     iscsi->free_tasks = task;
@@ -77,12 +77,11 @@ static void task_free(struct task *task)
 
 struct residual task_residual(const struct task *task)
 {
-    uint64_t expected = task->expected_bytes, moved = task->command.transfer_bytes;
+    uint64_t expected = task->expected_bytes, wanted = task->command.transfer_bytes;
+    uint32_t moved = task->has_read ? task->in_bytes : task->out_wanted_bytes;
 
-    if (task->command.status != STATUS_GOOD || task->is_failed)
-        moved = task->has_read ? task->in_bytes : task->out_wanted_bytes;
-    if (moved > expected) {
-        uint64_t over = moved - expected;
+    if (task->command.status == STATUS_GOOD && !task->is_failed && wanted > expected) {
+        uint64_t over = wanted - expected;
         return (struct residual){ RESIDUAL_OVERFLOW,
                                   over > UINT32_MAX ? UINT32_MAX : (uint32_t)over };
     }
@@ -143,7 +142,7 @@ void task_settle(struct task *task)
         return;
     }
     /* RFC 7143 11.4.2: the answer waits for the data that was promised or asked for */
-    task_out_drop(task, false);
+    task_out_drop(task);
     if (task_is_receiving(task))
         return;
     if (!task->has_answered) {
@@ -158,6 +157,9 @@ static void task_finished(struct command *command)
     struct task *task = task_of(command);
 
     task->is_finished = true;
+    /* a reset or another task management function has aborted it below us */
+    if (command->was_aborted && !task->is_failed)
+        task->is_aborted = true;
     task_settle(task);
 }
 

@@ -19,6 +19,7 @@ enum {
     /* One piece of Data-Out memory; a longer write holds TASK_PIECES of them. */
     TASK_PIECE_BYTES = 256 * 1024,
     TASK_PIECES = 8,
+    TASK_SEQUENCES = 16, /* the most that MaxOutstandingR2T is agreed to */
 };
 
 /* A contiguous piece of Data-Out on its way to the device server. */
@@ -26,17 +27,17 @@ struct out_piece {
     struct burst burst;
     struct buffer *buffer; /* NULL: the receive buffer's bytes, until command_out() returns */
     struct task *task;
-    uint32_t got_bytes;  /* of burst.bytes; what comes beyond is counted and dropped */
-    uint32_t room_bytes; /* how much memory there is at burst.data */
-    /* the sequence that is filling it */
-    bool is_open; /* Data-Out is awaited */
-    bool is_unsolicited;
-    uint32_t transfer_tag; /* of its R2T */
-    uint32_t sequence_end; /* within the piece */
-    uint32_t next_data_sn;
-    bool is_with_device;    /* command_out() has been called */
-    struct out_piece *next; /* in a list of spares */
+    uint32_t room_bytes;      /* how much memory there is at burst.data */
+    uint32_t solicited_bytes; /* what its session's account carries for it */
+    bool is_with_device;      /* command_out() has been called */
+    struct out_piece *next;   /* in a list of spares */
     TAILQ_ENTRY(out_piece) link;
+};
+
+/* A run of Data-Out that the initiator has announced or been asked for. */
+struct out_sequence {
+    uint32_t transfer_tag; /* TAG_RESERVED: unsolicited */
+    uint32_t end;          /* offset in the transfer */
 };
 
 struct task {
@@ -64,11 +65,15 @@ struct task {
     uint32_t reserved_bytes;
 
     /* Data-Out */
-    bool is_wanted; /* the device server has asked */
+    bool is_wanted;           /* the device server has asked */
+    bool is_unsolicited_open; /* the first burst is still coming */
     uint32_t out_wanted_bytes, out_piece_bytes;
-    uint32_t out_asked_bytes; /* how far pieces have been made */
-    uint32_t r2t_sn;
-    unsigned piece_count, open_count;
+    uint32_t out_received_bytes; /* all data before this offset has come */
+    uint32_t out_asked_bytes;    /* and been announced or asked for before this one */
+    uint32_t r2t_sn, next_data_sn;
+    struct out_sequence sequences[TASK_SEQUENCES]; /* open ones, a ring, oldest first */
+    unsigned sequence_first, open_count;
+    unsigned piece_count;
     TAILQ_HEAD(, out_piece) pieces; /* in order of offset */
 
     struct task *hash_next, *next_spare;
@@ -135,9 +140,8 @@ static inline bool task_is_receiving(const struct task *task)
  */
 void task_out_advance(struct task *task);
 
-/* Drops the pieces that nobody fills; the open ones too when `is_all`. The device server holds
- * none. */
-void task_out_drop(struct task *task, bool is_all);
+/* Drops every piece; the device server holds none. */
+void task_out_drop(struct task *task);
 
 /* The transport cannot carry it through: TASK SET FULL for SENSE_NONE, CHECK CONDITION otherwise.
  */

@@ -1,10 +1,12 @@
 /*
  * Data-Out: immediate, unsolicited and solicited data, gathered in pieces for the device server.
  *
- * A transfer is cut into pieces of one size. The first one takes the data that comes unasked; what
- * it lacks then, and all the others, is asked for by R2T, each R2T within one piece and no longer
- * than MaxBurstLength. A piece goes to the device server when it is whole, in order, and its memory
- * is free when that is done with it. RFC 7143 11.7, 11.8, 4.2.3.
+ * A transfer is cut into pieces of memory. The first one takes the data that comes unasked; what
+ * lacks then is asked for by R2T, in order of offset, each R2T within one piece and no longer than
+ * MaxBurstLength. DataPDUInOrder and DataSequenceInOrder are Yes, so all data comes in one order:
+ * one number tells how far it is, and only the oldest open sequence may receive. A piece goes to
+ * the device server when it is whole, and its memory is free when that is done with it.
+ * RFC 7143 4.2.3, 11.7, 11.8.
  */
 #include "target/iscsi/task.h"
 
@@ -13,7 +15,13 @@
 #include <errno.h>
 #include <stdlib.h>
 
-enum { MEMORY_RETRY_MS = 10 };
+enum {
+    MEMORY_RETRY_MS = 10,
+    /* Memory that one session may have promised to data which it has not sent yet. */
+    SOLICITED_MAX_BYTES = 16 * 1024 * 1024,
+};
+
+/* ---- pieces ---- */
 
 static struct out_piece *piece_get(struct task *task, uint32_t offset, uint32_t bytes)
 {
@@ -33,16 +41,24 @@ static struct out_piece *piece_get(struct task *task, uint32_t offset, uint32_t 
     return piece;
 }
 
+/* A piece whose data was promised memory gives that back; who waits for memory may have it. */
+static void solicited_bytes_are_back(struct session *session, uint32_t bytes)
+{
+    session->solicited_bytes -= bytes;
+    if (bytes && ev_is_active(&session->memory_retry))
+        ev_feed_event(session->worker->loop, &session->memory_retry, EV_TIMER);
+}
+
 static void piece_put(struct out_piece *piece)
 {
     struct task *task = piece->task;
-    struct iscsi_worker *iscsi = iscsi_of(task->session->worker);
+    struct session *session = task->session;
+    struct iscsi_worker *iscsi = iscsi_of(session->worker);
 
     TAILQ_REMOVE(&task->pieces, piece, link);
     task->piece_count--;
-    if (piece->is_open)
-        task->open_count--;
-    buffer_put(task->session->worker->buffers, piece->buffer);
+    solicited_bytes_are_back(session, piece->solicited_bytes);
+    buffer_put(session->worker->buffers, piece->buffer);
     piece->next = iscsi->free_pieces;
     iscsi->free_pieces = piece;
 }
@@ -50,6 +66,11 @@ static void piece_put(struct out_piece *piece)
 static struct out_piece *piece_of(struct burst *burst)
 {
     return (struct out_piece *)((char *)burst - offsetof(struct out_piece, burst));
+}
+
+static uint32_t piece_end(const struct out_piece *piece)
+{
+    return piece->burst.offset_bytes + piece->burst.bytes;
 }
 
 static void piece_use_buffer(struct out_piece *piece, struct buffer *buffer)
@@ -60,36 +81,64 @@ static void piece_use_buffer(struct out_piece *piece, struct buffer *buffer)
     piece->room_bytes = buffer->cap;
 }
 
-static void piece_open(struct out_piece *piece, uint32_t sequence_bytes)
-{
-    piece->is_open = true;
-    piece->sequence_end = piece->got_bytes + sequence_bytes;
-    piece->next_data_sn = 0;
-    piece->task->open_count++;
-}
-
-static void piece_shut(struct out_piece *piece)
-{
-    piece->is_open = false;
-    piece->task->open_count--;
-}
-
-/* Gives a piece memory for `bytes`, keeping what it has got. 0 or -ENOMEM. */
+/* Gives a piece memory for `bytes`, keeping what has come of it. 0 or -ENOMEM. */
 static int piece_make_room(struct out_piece *piece, uint32_t bytes)
 {
-    struct buffer_pool *pool = piece->task->session->worker->buffers;
+    struct task *task = piece->task;
+    struct buffer_pool *pool = task->session->worker->buffers;
+    uint32_t offset = piece->burst.offset_bytes, kept = 0;
 
     if (piece->buffer && piece->room_bytes >= bytes)
         return 0;
     struct buffer *buffer = buffer_get(pool, bytes);
     if (!buffer)
         return -ENOMEM;
-    uint32_t kept = piece->got_bytes < bytes ? piece->got_bytes : bytes;
+    if (task->out_received_bytes > offset)
+        kept = task->out_received_bytes - offset;
+    if (kept > piece->room_bytes)
+        kept = piece->room_bytes;
     if (kept)
-        memcpy(buffer->bytes, piece->burst.data, kept);
+        memcpy(buffer->bytes, piece->burst.data, kept < bytes ? kept : bytes);
     buffer_put(pool, piece->buffer);
     piece_use_buffer(piece, buffer);
     return 0;
+}
+
+/* The piece in which this offset of the transfer lies; NULL: none has been made for it. */
+static struct out_piece *piece_at(const struct task *task, uint32_t offset)
+{
+    struct out_piece *piece;
+
+    TAILQ_FOREACH (piece, &task->pieces, link)
+        if (offset >= piece->burst.offset_bytes && offset < piece_end(piece))
+            return piece;
+    return NULL;
+}
+
+/* ---- sequences ---- */
+
+static void sequence_open(struct task *task, uint32_t transfer_tag, uint32_t end)
+{
+    unsigned last = (task->sequence_first + task->open_count) % TASK_SEQUENCES;
+
+    task->sequences[last] = (struct out_sequence){ .transfer_tag = transfer_tag, .end = end };
+    task->open_count++;
+}
+
+static struct out_sequence *sequence_now(struct task *task)
+{
+    return task->open_count ? &task->sequences[task->sequence_first] : NULL;
+}
+
+static void sequence_shut(struct task *task)
+{
+    task->sequence_first = (task->sequence_first + 1) % TASK_SEQUENCES;
+    task->open_count--;
+    task->next_data_sn = 0;
+    if (task->is_unsolicited_open) { /* it may end before FirstBurstLength: the rest is asked for */
+        task->is_unsolicited_open = false;
+        task->out_asked_bytes = task->out_received_bytes;
+    }
 }
 
 /* A break of the data transfer's rules: without recovery levels it ends the session (RFC
@@ -122,12 +171,9 @@ bool task_out_begin(struct task *task, const struct pdu *pdu, struct pdu_data *d
         protocol_error(session, fault);
         return false;
     }
-    if (data->is_digest_wrong) {
-        conn_reject(session->conn, REJECT_DATA_DIGEST_ERROR);
-        task->is_failed = true;
-        task->failure = SENSE_ABORTED_PROTOCOL_CRC;
-    }
+    task->is_failed = data->is_dropped; /* there was no memory for it: TASK SET FULL */
     is_more_coming = is_more_coming && data->len < first_burst;
+    task->out_received_bytes = task->out_asked_bytes = data->len;
     if (data->len == 0 && !is_more_coming)
         return true;
 
@@ -137,8 +183,6 @@ bool task_out_begin(struct task *task, const struct pdu *pdu, struct pdu_data *d
         conn_close(session->conn, "out of memory for a command's data");
         return false;
     }
-    piece->is_unsolicited = true;
-    piece->transfer_tag = TAG_RESERVED;
     if (data->buffer) { /* it came in two reads and stands in memory of its own */
         buffer_ref(data->buffer);
         piece_use_buffer(piece, data->buffer);
@@ -147,64 +191,76 @@ bool task_out_begin(struct task *task, const struct pdu *pdu, struct pdu_data *d
         piece->burst.is_transient = true;
         piece->room_bytes = data->len;
     }
-    piece->got_bytes = data->len;
     if (is_more_coming) {
-        piece_open(piece, first_burst - data->len);
+        task->is_unsolicited_open = true;
+        sequence_open(task, TAG_RESERVED, first_burst);
+        task->out_asked_bytes = first_burst;
         if (!task->is_failed && piece_make_room(piece, first_burst) != 0)
-            task->is_failed =
-                true; /* TASK SET FULL, once the data that is on its way has been dropped */
+            task->is_failed = true; /* the data that is on its way is waited for, and dropped */
     }
     return true;
 }
 
 /* ---- asking ---- */
 
-static void send_r2t(struct out_piece *piece)
+static void send_r2t(struct task *task, uint32_t bytes)
 {
-    struct task *task = piece->task;
     struct session *session = task->session;
-    struct pdu pdu = { .opcode = PDU_R2T, .initiator_task_tag = task->tag, .lun = task->lun };
     struct session_numbers numbers = session_numbers(session);
-    uint32_t bytes = piece->burst.bytes - piece->got_bytes;
+    struct pdu pdu = { .opcode = PDU_R2T, .initiator_task_tag = task->tag, .lun = task->lun };
+    uint32_t transfer_tag = session_next_transfer_tag(session);
 
-    if (bytes > session->parameters.max_burst_bytes)
-        bytes = session->parameters.max_burst_bytes;
-    piece->transfer_tag = session->next_transfer_tag++;
-    if (session->next_transfer_tag == TAG_RESERVED)
-        session->next_transfer_tag = 0;
-    piece->is_unsolicited = false;
-    piece_open(piece, bytes);
-    pdu.r2t.target_transfer_tag = piece->transfer_tag;
+    pdu.r2t.target_transfer_tag = transfer_tag;
     pdu.r2t.stat_sn = session->conn->stat_sn; /* the next one's, not used up (RFC 7143 11.8.2) */
     pdu.r2t.exp_cmd_sn = numbers.exp_cmd_sn;
     pdu.r2t.max_cmd_sn = numbers.max_cmd_sn;
     pdu.r2t.r2t_sn = task->r2t_sn++;
-    pdu.r2t.buffer_offset = piece->burst.offset_bytes + piece->got_bytes;
+    pdu.r2t.buffer_offset = task->out_asked_bytes;
     pdu.r2t.desired_data_transfer_length = bytes;
+    task->out_asked_bytes += bytes;
+    sequence_open(task, transfer_tag, task->out_asked_bytes);
     conn_send(session->conn, &pdu, NULL, 0);
 }
 
-/* A piece that lacks data which nobody has been asked for; made if there is more to ask for. */
-static struct out_piece *next_to_ask(struct task *task, bool *is_short_of_memory)
+/*
+ * May this session be promised more memory? What a silent initiator is promised must not keep the
+ * others from theirs: a part of the budget is left for what comes unasked.
+ */
+static bool may_promise(const struct session *session, uint32_t bytes)
 {
-    struct out_piece *piece;
+    const struct buffer_budget *budget = &session->worker->group->budget;
+    uint64_t used = atomic_load_explicit(&budget->used_bytes, memory_order_relaxed);
 
-    TAILQ_FOREACH (piece, &task->pieces, link)
-        if (!piece->is_open && !piece->is_with_device && piece->got_bytes < piece->burst.bytes)
-            break;
-    if (!piece && task->out_asked_bytes < task->out_wanted_bytes &&
-        task->piece_count < TASK_PIECES) {
+    return session->solicited_bytes + bytes <= SOLICITED_MAX_BYTES &&
+           used + bytes <= budget->limit_bytes - budget->limit_bytes / 4;
+}
+
+/* The piece for what is to be asked for next, with its memory; NULL: not now. */
+static struct out_piece *piece_to_ask(struct task *task, bool *is_short_of_memory)
+{
+    struct session *session = task->session;
+    struct out_piece *piece = piece_at(task, task->out_asked_bytes);
+
+    if (!piece) {
         uint32_t left = task->out_wanted_bytes - task->out_asked_bytes;
         uint32_t bytes = left < task->out_piece_bytes ? left : task->out_piece_bytes;
-        piece = piece_get(task, task->out_asked_bytes, bytes);
-        if (piece)
-            task->out_asked_bytes += bytes;
-        else
+        if (task->piece_count >= TASK_PIECES)
+            return NULL;
+        if (!may_promise(session, bytes) ||
+            !(piece = piece_get(task, task->out_asked_bytes, bytes))) {
             *is_short_of_memory = true;
+            return NULL;
+        }
     }
-    if (piece && piece_make_room(piece, piece->burst.bytes) != 0) {
+    if (piece_make_room(piece, piece->burst.bytes) != 0) {
         *is_short_of_memory = true;
+        if (piece->burst.offset_bytes == task->out_asked_bytes)
+            piece_put(piece); /* just made, or nothing of it has come */
         return NULL;
+    }
+    if (!piece->solicited_bytes) {
+        piece->solicited_bytes = piece->burst.bytes;
+        session->solicited_bytes += piece->burst.bytes;
     }
     return piece;
 }
@@ -216,8 +272,8 @@ static void memory_retry(struct ev_loop *loop, ev_timer *timer, int events)
     struct task *task;
     unsigned count = 0;
 
-    (void)loop;
     (void)events;
+    ev_timer_stop(loop, timer);
     TAILQ_FOREACH (task, &session->waiting_for_memory, waiting_link)
         count++;
     /* who finds none again goes to the end of the list, and starts the timer */
@@ -244,16 +300,21 @@ static void wait_for_memory(struct task *task)
 static void ask(struct task *task)
 {
     bool is_short_of_memory = false;
-    struct conn *conn = task->session->conn;
+    struct session *session = task->session;
+    struct conn *conn = session->conn;
 
-    while (conn && !conn->is_closing && task->is_wanted &&
-           task->open_count < task->session->parameters.max_outstanding_r2t) {
-        struct out_piece *piece = next_to_ask(task, &is_short_of_memory);
+    while (conn && !conn->is_closing && task->is_wanted && !task->is_unsolicited_open &&
+           task->out_asked_bytes < task->out_wanted_bytes &&
+           task->open_count < session->parameters.max_outstanding_r2t) {
+        struct out_piece *piece = piece_to_ask(task, &is_short_of_memory);
         if (!piece)
             break;
-        send_r2t(piece);
+        uint32_t bytes = piece_end(piece) - task->out_asked_bytes;
+        send_r2t(task, bytes < session->parameters.max_burst_bytes
+                           ? bytes
+                           : session->parameters.max_burst_bytes);
     }
-    /* with pieces on their way the next out_done() or Data-Out asks again */
+    /* with data on its way, the next Data-Out or out_done() asks again */
     if (is_short_of_memory && task->open_count == 0)
         wait_for_memory(task);
 }
@@ -263,9 +324,11 @@ static struct out_piece *next_whole(const struct task *task)
 {
     struct out_piece *piece;
 
+    if (!task->is_wanted || task->is_unsolicited_open)
+        return NULL;
     TAILQ_FOREACH (piece, &task->pieces, link)
         if (!piece->is_with_device)
-            return !piece->is_open && piece->got_bytes >= piece->burst.bytes ? piece : NULL;
+            return task->out_received_bytes >= piece_end(piece) ? piece : NULL;
     return NULL;
 }
 
@@ -278,7 +341,7 @@ void task_out_advance(struct task *task)
     task->is_busy = true;
     while (!task->is_finished && !task->is_aborted && !task->is_failed) {
         ask(task);
-        piece = task->is_wanted ? next_whole(task) : NULL;
+        piece = next_whole(task);
         if (!piece)
             break;
         piece->is_with_device = true;
@@ -302,10 +365,8 @@ void task_out_want(struct command *command, uint32_t bytes, uint32_t piece_bytes
     task->is_wanted = true;
     task->out_wanted_bytes = bytes;
     task->out_piece_bytes = piece_bytes < bytes ? piece_bytes : bytes;
-    if (first) { /* what came unasked is the start of the first piece */
+    if (first) /* what came unasked is the start of the first piece */
         first->burst.bytes = task->out_piece_bytes;
-        task->out_asked_bytes = task->out_piece_bytes;
-    }
     task_out_advance(task);
 }
 
@@ -323,56 +384,72 @@ void task_out_done(struct command *command, struct burst *burst)
     task_out_advance(task);
 }
 
-void task_out_drop(struct task *task, bool is_all)
+void task_out_drop(struct task *task)
 {
-    struct out_piece *piece, *next;
-
-    for (piece = TAILQ_FIRST(&task->pieces); piece; piece = next) {
-        next = TAILQ_NEXT(piece, link);
-        if (is_all || !piece->is_open)
-            piece_put(piece);
-    }
+    while (!TAILQ_EMPTY(&task->pieces))
+        piece_put(TAILQ_FIRST(&task->pieces));
 }
 
 /* ---- receiving ---- */
 
-static struct out_piece *find_piece(const struct task *task, uint32_t transfer_tag)
+/* NULL: it continues the oldest open sequence as it should. */
+static const char *sequence_fault(struct task *task, const struct pdu *pdu)
 {
-    struct out_piece *piece;
+    const struct pdu_data_out *data_out = &pdu->data_out;
+    const struct out_sequence *sequence = sequence_now(task);
+    uint32_t len = pdu->data_segment_length;
 
-    TAILQ_FOREACH (piece, &task->pieces, link)
-        if (piece->is_open && piece->transfer_tag == transfer_tag)
-            return piece;
+    if (data_out->target_transfer_tag != sequence->transfer_tag)
+        return "a Data-Out answers an R2T before the ones that came first";
+    if (data_out->data_sn != task->next_data_sn)
+        return "a Data-Out's DataSN does not follow the one before";
+    if (data_out->buffer_offset != task->out_received_bytes)
+        return "a Data-Out's Buffer Offset does not follow the one before";
+    if (len > sequence->end - task->out_received_bytes)
+        return "more Data-Out came than was asked for";
+    if (task->is_unsolicited_open)
+        return len == 0 && !data_out->final ? "a Data-Out came without data" : NULL;
+    if (len == 0)
+        return "a Data-Out came without data";
+    if (data_out->final && task->out_received_bytes + len < sequence->end)
+        return "less Data-Out came than was asked for";
     return NULL;
 }
 
-/* NULL: it continues the sequence as it should. */
-static const char *sequence_fault(const struct out_piece *piece, const struct pdu *pdu)
+static bool is_known_sequence(const struct task *task, uint32_t transfer_tag)
 {
-    const struct pdu_data_out *data_out = &pdu->data_out;
+    for (unsigned i = 0; i < task->open_count; i++)
+        if (task->sequences[(task->sequence_first + i) % TASK_SEQUENCES].transfer_tag ==
+            transfer_tag)
+            return true;
+    return false;
+}
 
-    if (data_out->data_sn != piece->next_data_sn)
-        return "a Data-Out's DataSN does not follow the one before";
-    if (data_out->buffer_offset != piece->burst.offset_bytes + piece->got_bytes)
-        return "a Data-Out's Buffer Offset does not follow the one before";
-    if (pdu->data_segment_length > piece->sequence_end - piece->got_bytes)
-        return "more Data-Out came than was asked for";
-    if (pdu->data_segment_length == 0 && !(data_out->final && piece->is_unsolicited))
-        return "a Data-Out came without data";
-    return NULL;
+/* Where the next `len` bytes go; NULL: nowhere, they are only waited for. */
+static uint8_t *place_of(const struct task *task, uint32_t len, struct buffer **holder)
+{
+    struct out_piece *piece = piece_at(task, task->out_received_bytes);
+
+    if (task->is_finished || !piece || !piece->buffer)
+        return NULL;
+    uint32_t at = task->out_received_bytes - piece->burst.offset_bytes;
+    if (at > piece->room_bytes || len > piece->room_bytes - at)
+        return NULL;
+    *holder = piece->buffer;
+    return piece->buffer->bytes + at;
 }
 
 uint8_t *task_data_out_place(struct session *session, const struct pdu *pdu, struct buffer **holder)
 {
     struct task *task = session_find_task(session, pdu->initiator_task_tag);
-    struct out_piece *piece = task ? find_piece(task, pdu->data_out.target_transfer_tag) : NULL;
 
-    if (!piece || task->is_finished || !piece->buffer || sequence_fault(piece, pdu) ||
-        piece->got_bytes + pdu->data_segment_length > piece->room_bytes)
+    if (!task || !is_known_sequence(task, pdu->data_out.target_transfer_tag) ||
+        sequence_fault(task, pdu))
         return NULL;
-    buffer_ref(piece->buffer);
-    *holder = piece->buffer;
-    return piece->buffer->bytes + piece->got_bytes;
+    uint8_t *place = place_of(task, pdu->data_segment_length, holder);
+    if (place)
+        buffer_ref(*holder);
+    return place;
 }
 
 uint32_t task_buffer_bytes(const struct conn *conn)
@@ -397,47 +474,46 @@ static void count_written(struct session *session, uint32_t bytes)
     atomic_store_explicit(&session->entry.written_bytes, sum + bytes, memory_order_relaxed);
 }
 
-static void piece_take(struct out_piece *piece, const struct pdu *pdu, const struct pdu_data *data)
+static void take(struct task *task, const struct pdu *pdu, const struct pdu_data *data)
 {
-    uint32_t room = piece->room_bytes > piece->got_bytes ? piece->room_bytes - piece->got_bytes : 0;
-    uint32_t len = data->len < room ? data->len : room;
-    uint8_t *place = piece->buffer ? piece->buffer->bytes + piece->got_bytes : NULL;
+    struct buffer *holder;
+    uint8_t *place = place_of(task, data->len, &holder);
 
-    /* the data of a task that is over is only waited for */
-    if (place && len && !piece->task->is_finished && data->bytes != place)
-        memcpy(place, data->bytes, len);
-    piece->got_bytes += data->len;
-    piece->next_data_sn++;
-    if (pdu->data_out.final || piece->got_bytes == piece->sequence_end)
-        piece_shut(piece);
+    if (place && data->len && data->bytes != place && !data->is_dropped)
+        memcpy(place, data->bytes, data->len);
+    task->out_received_bytes += data->len;
+    task->next_data_sn++;
+    if (pdu->data_out.final || task->out_received_bytes == sequence_now(task)->end)
+        sequence_shut(task);
 }
 
 void task_data_out(struct session *session, const struct pdu *pdu, struct slice ahs,
                    struct pdu_data *data)
 {
     struct task *task = session_find_task(session, pdu->initiator_task_tag);
-    struct out_piece *piece = task ? find_piece(task, pdu->data_out.target_transfer_tag) : NULL;
 
     (void)ahs;
-    if (!piece) {
+    if (!task || !is_known_sequence(task, pdu->data_out.target_transfer_tag)) {
         /* Data-Out for a task that was aborted may still be on its way, RFC 7143 11.6.1 */
         if (!session->has_aborted_receiving)
             conn_reject(session->conn, REJECT_INVALID_PDU_FIELD);
         return;
     }
-    const char *fault = sequence_fault(piece, pdu);
+    const char *fault = sequence_fault(task, pdu);
     if (fault) {
         protocol_error(session, fault);
         return;
     }
     count_written(session, data->len);
-    piece_take(piece, pdu, data);
+    task->is_busy = true;
     if (data->is_digest_wrong) {
         /* RFC 7143 7.8: discarded, rejected, and at level 0 the task ends with CHECK CONDITION */
         conn_reject(session->conn, REJECT_DATA_DIGEST_ERROR);
-        task->is_busy = true;
         task_fail(task, SENSE_ABORTED_PROTOCOL_CRC);
-        task->is_busy = false;
+    } else if (data->is_dropped) {
+        task_fail(task, SENSE_NONE);
     }
+    take(task, pdu, data);
+    task->is_busy = false;
     task_out_advance(task);
 }

@@ -92,6 +92,8 @@ static int negotiate(struct session *session, struct slice theirs)
 
     negotiation_init(&negotiation, "None");
     negotiation.is_discovery = session->is_discovery;
+    negotiation.agreed[KEY_MAX_RECV_DATA_SEGMENT_LENGTH] =
+        session->parameters.max_send_segment_bytes;
     while ((result = text_next(&reader, &key, &value)) == TEXT_PAIR) {
         enum login_status status;
         int error = 0;
@@ -109,9 +111,8 @@ static int negotiate(struct session *session, struct slice theirs)
     }
     if (result == TEXT_MALFORMED || answers.overflow)
         return -EINVAL;
-    if (negotiation.offered[KEY_MAX_RECV_DATA_SEGMENT_LENGTH])
-        session->parameters.max_send_segment_bytes =
-            negotiation.agreed[KEY_MAX_RECV_DATA_SEGMENT_LENGTH];
+    session->parameters.max_send_segment_bytes =
+        negotiation.agreed[KEY_MAX_RECV_DATA_SEGMENT_LENGTH];
     return append(text, &answers);
 }
 
@@ -123,22 +124,19 @@ static struct text_exchange *exchange_of(struct session *session, const struct p
         return session->text && session->text->tag == tag ? session->text : NULL;
     text_exchange_drop(session); /* a new one resets what was under way, RFC 7143 11.10.3 */
     session->text = calloc(1, sizeof *session->text);
-    if (session->text) {
-        session->text->tag = session->next_transfer_tag++;
-        if (session->next_transfer_tag == TAG_RESERVED)
-            session->next_transfer_tag = 0;
-    }
+    if (session->text)
+        session->text->tag = session_next_transfer_tag(session);
     return session->text;
 }
 
 void text_exchange_take(struct session *session, const struct pdu *pdu, struct slice ahs,
                         struct pdu_data *data)
 {
+    struct text_exchange *text = exchange_of(session, pdu);
+
     (void)ahs;
-    struct text_exchange *text = data->is_digest_wrong ? NULL : exchange_of(session, pdu);
     if (!text) {
-        conn_reject(session->conn,
-                    data->is_digest_wrong ? REJECT_DATA_DIGEST_ERROR : REJECT_INVALID_PDU_FIELD);
+        conn_reject(session->conn, REJECT_INVALID_PDU_FIELD);
         return;
     }
     if (text->is_answering && data->len == 0) {
