@@ -1,8 +1,8 @@
 /*
  * drain: aborts all commands of some I_T_L nexuses on a worker, and tells when the last is dead.
  *
- * Each worker aborts its share in one go, the newest of a nexus first, and then waits for just these:
- * what arrives after that is simply new. Several drains may wait for one command.
+ * Each worker aborts its share in one go, the newest of a nexus first, and then waits for just
+ * these: what arrives after that is simply new. Several drains may wait for one command.
  *
  * Thread    drain_start() and the callbacks run on the worker in question.
  * Owns      nothing; it belongs to its starter, on each worker from drain_start() to drained().
@@ -34,6 +34,6 @@ struct drain {
 
 void drain_start(struct drain *drain, struct worker *worker);
 
-/* For nexus.c, when a command has ended: it no longer counts; tells those who waited for no other. */
+/* For nexus.c, when a command has ended: it no longer counts; then tell who waited for no other. */
 void drain_count_out(struct worker *worker, const struct command *command);
 void drain_settle(struct worker *worker);

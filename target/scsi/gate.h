@@ -1,13 +1,14 @@
 /*
  * gate: who may touch which blocks of a logical unit at the same time.
  *
- * Every medium access holds its range: plain reads and writes share, what must be atomic (COMPARE AND
- * WRITE, ORWRITE, WRITE SAME, UNMAP, a copy's destination) excludes. Nobody blocks a thread: who must
- * wait is queued, in order, and resumed on its own worker.
+ * Every medium access holds its range: plain reads and writes share, what must be atomic (COMPARE
+ * AND WRITE, ORWRITE, WRITE SAME, UNMAP, a copy's destination) excludes. Nobody blocks a thread:
+ * who must wait is queued, in order, and resumed on its own worker.
  *
- * The way in for a plain access is one atomic add on the stripe that its range lies in; only a stripe
- * that an exclusive holder has marked goes through the mutex. An exclusive access waits for what is in
- * flight on its stripes when it comes, and for nothing that comes later, so bulk I/O cannot starve it.
+ * The way in for a plain access is one atomic add on the stripe that its range lies in; only a
+ * stripe that an exclusive holder has marked goes through the mutex. An exclusive access waits for
+ * what is in flight on its stripes when it comes, and for nothing that comes later, so bulk I/O
+ * cannot starve it.
  */
 #pragma once
 
@@ -34,7 +35,8 @@ struct gate_hold;
 TAILQ_HEAD(gate_hold_list, gate_hold);
 
 struct gate {
-    _Atomic uint64_t stripes[GATE_STRIPES]; /* bit 63: marked; the rest: how many share it unlisted */
+    /* bit 63: marked; the rest: how many share it unlisted */
+    _Atomic uint64_t stripes[GATE_STRIPES];
     pthread_mutex_t mutex;
     struct gate_hold_list holders; /* exclusive ones, and those that share through the slow way */
     struct gate_hold_list waiters; /* in the order in which they came */
@@ -57,11 +59,11 @@ void gate_open(struct gate *gate);
 void gate_close(struct gate *gate); /* nobody holds it or waits */
 
 /*
- * True: held now. False: hold->entered() will run on `worker` when it is. hold->entered must be set.
- * len_bytes = 0 is held at once and keeps nobody out.
+ * True: held now. False: hold->entered() will run on `worker` when it is. hold->entered must be
+ * set. len_bytes = 0 is held at once and keeps nobody out.
  */
-bool gate_enter(struct gate *gate, struct gate_hold *hold, struct worker *worker, enum gate_mode mode,
-                uint64_t offset_bytes, uint64_t len_bytes);
+bool gate_enter(struct gate *gate, struct gate_hold *hold, struct worker *worker,
+                enum gate_mode mode, uint64_t offset_bytes, uint64_t len_bytes);
 void gate_leave(struct gate_hold *hold);
 
 /*

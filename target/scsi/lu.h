@@ -2,9 +2,10 @@
  * lu: a logical unit: an image with an identity, shared by every nexus that may see it.
  *
  * Thread    made, grown and closed by the main thread; used from every worker. `blocks` and
- *           `reserved` are read without a lock by every command; the rest that changes is under `mutex`,
- *           held for microseconds and never across I/O.
- * Ends      lu_close(), once no LUN map names it and no command is left (scsi_target_set_map says when).
+ *           `reserved` are read without a lock by every command; the rest that changes is under
+ *           `mutex`, held for microseconds and never across I/O.
+ * Ends      lu_close(), once no LUN map names it and no command is left (scsi_target_set_map()
+ *           says when).
  */
 #pragma once
 
@@ -43,21 +44,23 @@ struct lu {
     enum cache_mode cache;
     uint16_t rotation_rpm;
 
-    _Atomic bool reserved; /* is anybody's reservation in the way? */
+    _Atomic bool reserved;   /* is anybody's reservation in the way? */
     _Atomic bool is_stopped; /* by START STOP UNIT; for all nexuses, until the daemon ends */
-    /* By MODE SELECT (D_SENSE, SWP); for all nexuses. Not saved: a reset takes them back, SPC-4 7.5.1. */
+    /* By MODE SELECT (D_SENSE, SWP); for all nexuses. Not saved: a reset takes them back,
+     * SPC-4 7.5.1. */
     _Atomic bool has_descriptor_sense, is_write_protected;
     pthread_mutex_t mutex;
     LIST_HEAD(, itl) itls;
     struct reservation reservation;
-    struct gate gate __attribute__((aligned(64))); /* what every command adds to, apart from what it reads */
+    /* what every command adds to, away from what it only reads */
+    struct gate gate __attribute__((aligned(64)));
     uint32_t mode_changes;
     struct lu_counters counters[WORKERS_MAX];
 };
 
 /*
- * 0, -ENOMEM, or -EINVAL (the image is no multiple of the block size, or has no block); on an error the
- * backing stays the caller's.
+ * 0, -ENOMEM, or -EINVAL (the image is no multiple of the block size, or has no block); on an error
+ * the backing stays the caller's.
  */
 int lu_open(const struct lu_options *options, struct lu **out);
 void lu_close(struct lu *lu); /* and its backing */

@@ -56,8 +56,7 @@ void scsi_worker_each_nexus(struct worker *worker, void (*each)(struct nexus *ne
 
 /* ---- LUNs ---- */
 
-/* SAM-5 4.7.5 to 4.7.7: one level, peripheral device addressing on bus 0 or flat space addressing.
- */
+/* SAM-5 4.7: one level, peripheral device addressing on bus 0 or flat space addressing. */
 static int lun_number(uint64_t structure)
 {
     const uint64_t lower_levels = UINT64_C(0x0000ffffffffffff);
@@ -228,11 +227,11 @@ static int index_in(const struct lun_map *map, const struct itl *itl)
     return index;
 }
 
-bool nexus_move(struct nexus *nexus, struct lun_map *map, const struct map_change *by)
+void nexus_move(struct nexus *nexus, struct lun_map *map, const struct map_change *by)
 {
     struct lun_map *old = nexus->map;
     struct itl **itls = nexus->itls;
-    bool is_other_inventory = sees_another_inventory(nexus, old, map), left_some = false;
+    bool is_other_inventory = sees_another_inventory(nexus, old, map);
 
     nexus->map = lun_map_get(map);
     nexus->itls = itls == NULL ? NULL : calloc(map->count, sizeof(*nexus->itls));
@@ -252,12 +251,10 @@ bool nexus_move(struct nexus *nexus, struct lun_map *map, const struct map_chang
             itl_free(itl);
         } else {
             itl->gone_by = by;
-            left_some = true;
         }
     }
     free(itls);
     lun_map_put(old);
-    return left_some;
 }
 
 /* ---- opening and closing ---- */

@@ -3,7 +3,8 @@
  *
  * Thread    its worker's, but for the fields marked shared.
  * Owns      its itls: one for each logical unit that it has addressed, made at the first command.
- * Ends      nexus_close(), when none of its commands is left; reservations go with it (SPC-2 5.5.1).
+ * Ends      nexus_close(), when none of its commands is left; reservations go with it (SPC-2
+ *           5.5.1).
  */
 #pragma once
 
@@ -31,11 +32,12 @@ struct itl {
     _Atomic uint32_t unit_attentions; /* shared: a set of pending enum unit_attention bits */
     unsigned commands;                /* begun, not ended */
     unsigned ordered;                 /* of these, ORDERED ones */
-    unsigned held;                    /* of these, waiting for an ORDERED one, or ORDERED and waiting */
-    bool is_resuming;                 /* held ones are being let go, further down the stack */
-    bool lost_commands;               /* to a CLEAR TASK SET of another nexus that is under way */
-    const struct map_change *gone_by; /* took it out of the nexus's map; freed with its last command */
-    LIST_ENTRY(itl) lu_link;          /* shared: under the LU's mutex */
+    unsigned held;      /* of these, waiting for an ORDERED one, or ORDERED and waiting */
+    bool is_resuming;   /* held ones are being let go, further down the stack */
+    bool lost_commands; /* to a CLEAR TASK SET of another nexus that is under way */
+    /* took it out of the nexus's map; it is freed with its last command */
+    const struct map_change *gone_by;
+    LIST_ENTRY(itl) lu_link; /* shared: under the LU's mutex */
 };
 
 struct nexus {
@@ -62,19 +64,19 @@ void nexus_close(struct nexus *nexus);
 void nexus_abort_all(struct nexus *nexus);
 
 /*
- * The map's entry for an 8-byte LUN structure (SAM-5 4.7: peripheral device addressing on bus 0, or flat
- * space addressing, one level); NULL when there is no such LUN for this initiator.
+ * The map's entry for an 8-byte LUN structure (SAM-5 4.7: peripheral device addressing on bus 0, or
+ * flat space addressing, one level); NULL when there is no such LUN for this initiator.
  */
 const struct lun_entry *nexus_lun(const struct nexus *nexus, uint64_t lun_structure);
 
 /*
- * What the nexus knows of that LUN; with `make`, made at its first use with POWER ON pending. NULL: no
- * such LUN, or (nexus_lun() then says that there is one) no memory for it: answer BUSY, since 05/25/00
- * would be taken for the loss of the LUN.
+ * What the nexus knows of that LUN; with `make`, made at its first use with POWER ON pending. NULL:
+ * no such LUN, or (nexus_lun() then says that there is one) no memory for it: answer BUSY, since
+ * 05/25/00 would be taken for the loss of the LUN.
  */
 struct itl *nexus_itl(struct nexus *nexus, uint64_t lun_structure, bool make);
 
-/* The LUNs that this initiator may see, ascending: fills up to `cap`, returns how many there are. */
+/* The LUNs that this initiator may see, ascending: fills up to `cap`, returns how many. */
 unsigned nexus_report_luns(const struct nexus *nexus, uint16_t *luns, unsigned cap);
 
 /* Takes a pending condition back on every unit of the nexus. */
@@ -83,16 +85,16 @@ void nexus_clear_unit_attention(struct nexus *nexus, enum unit_attention ua);
 /* ---- for command.c ---- */
 
 /*
- * The command joins its nexus's task set; command->itl is set before (NULL: it addresses no unit). True:
- * it may run now. False: its task attribute makes it wait (is_held is set), and command_run() is called
- * for it from another command's nexus_command_end().
+ * The command joins its nexus's task set; command->itl is set before (NULL: it addresses no unit).
+ * True: it may run now. False: its task attribute makes it wait (is_held is set), and command_run()
+ * is called for it from another command's nexus_command_end().
  */
 bool nexus_command_begin(struct command *command);
 
-/* The command is dead and leaves; lets those go that waited for it. After this the nexus may be gone. */
+/* The command is dead and leaves; lets those go that waited for it. The nexus may be gone then. */
 void nexus_command_end(struct command *command);
 
-/* A held command is aborted: command_run() will not be called for it. nexus_command_end() must follow. */
+/* Aborts a held command: command_run() will not be called. nexus_command_end() must follow. */
 void nexus_command_unhold(struct command *command);
 
 /* ---- for this room: what a worker keeps ---- */
@@ -125,9 +127,11 @@ void scsi_worker_close(struct worker *worker);
 void scsi_worker_each_nexus(struct worker *worker, void (*each)(struct nexus *nexus, void *context),
                             void *context);
 
-/* The nexus moves to another map, which it refers to from here on. Units that are not visible in it stay
- * behind: marked with `by`, or freed at once if nothing runs on them. True: some were marked. */
-bool nexus_move(struct nexus *nexus, struct lun_map *map, const struct map_change *by);
+/*
+ * The nexus moves to another map, which it refers to from here on. Units that are not visible in it
+ * stay behind: freed at once if nothing runs on them, marked with `by` otherwise.
+ */
+void nexus_move(struct nexus *nexus, struct lun_map *map, const struct map_change *by);
 
 /* Aborts the commands that matches() says yes to, the newest first, so that none which another held
  * back starts in between. */

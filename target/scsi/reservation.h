@@ -2,8 +2,8 @@
  * reservation: who has reserved a logical unit, and whom that keeps out.
  *
  * SCSI-2 RESERVE and RELEASE as SPC-2 5.5.1 describes them, one holder (a nexus) a unit. Persistent
- * reservations get their place here. The calls take the LU's mutex, except where no reservation stands
- * (lu->reserved), which is one load.
+ * reservations get their place here. The calls take the LU's mutex, except where no reservation
+ * stands (lu->reserved), which is one load.
  */
 #pragma once
 
@@ -17,13 +17,13 @@ struct lu;
 
 /* How a reservation of another nexus treats an opcode (SPC-2 table 10, SPC-4 table 45). */
 enum reservation_class {
-    RSV_NONE = 0,  /* no class given: such a row does not compile */
-    RSV_ALLOWED,   /* always: INQUIRY, REPORT LUNS, REQUEST SENSE, ... */
-    RSV_READS,     /* reads the medium */
-    RSV_WRITES,    /* writes the medium, or changes what others see */
-    RSV_CONTROL,   /* neither, and still kept out by a SCSI-2 reservation (TEST UNIT READY, MODE SENSE...) */
-    RSV_RELEASE,   /* RELEASE by a nexus that holds nothing: GOOD, no effect */
-    RSV_RESERVE,   /* RESERVE itself */
+    RSV_NONE = 0, /* no class given: such a row does not compile */
+    RSV_ALLOWED,  /* always: INQUIRY, REPORT LUNS, REQUEST SENSE, ... */
+    RSV_READS,    /* reads the medium */
+    RSV_WRITES,   /* writes the medium, or changes what others see */
+    RSV_CONTROL,  /* neither, and kept out by a SCSI-2 reservation (TEST UNIT READY, MODE SENSE) */
+    RSV_RELEASE,  /* RELEASE by a nexus that holds nothing: GOOD, no effect */
+    RSV_RESERVE,  /* RESERVE itself */
 };
 
 struct reservation {
@@ -38,8 +38,8 @@ bool reservation_conflicts(struct lu *lu, const struct nexus *nexus, enum reserv
 /* RESERVE: STATUS_GOOD, for the holder again too, or STATUS_RESERVATION_CONFLICT. */
 enum scsi_status reservation_take(struct lu *lu, struct nexus *nexus);
 
-/* RELEASE, and the loss of the nexus: frees the unit if this nexus holds it; no effect otherwise. */
+/* RELEASE, and the loss of the nexus: frees the unit if this nexus holds it; else no effect. */
 void reservation_release(struct lu *lu, const struct nexus *nexus);
 
-/* A reset: nobody holds the unit. True: somebody did; `port` (may be NULL) gets the holder's name. */
+/* A reset: nobody holds the unit. True: somebody did; `port` (may be NULL) gets the name. */
 bool reservation_drop_all(struct lu *lu, char *port, size_t port_cap);

@@ -28,7 +28,7 @@ struct lun_map {
 struct scsi_target {
     char name[INITIATOR_NAME_MAX + 1];
     struct workers *workers;
-    struct lun_map *map; /* the main thread's newest; workers use their nexus's */
+    struct lun_map *map;   /* the main thread's newest; workers use their nexus's */
     pthread_mutex_t mutex; /* guards `map` against nexuses that are being opened */
 };
 
@@ -48,10 +48,11 @@ void scsi_target_close(struct scsi_target *target); /* no nexus is left */
 struct lun_map *scsi_target_map_get(struct scsi_target *target);
 
 /*
- * From the main thread: takes over `map`, moves every nexus to it, aborts what runs on LUNs that are
- * gone, raises REPORTED LUNS DATA HAS CHANGED on what each nexus still sees. done() runs on the main
- * thread when no worker uses the old map or any LU that is only in it; they may be closed then. A unit
- * that has another LUN in the new map, or is hidden from an initiator there, is gone as well.
+ * From the main thread: takes over `map`, moves every nexus to it, aborts what runs on LUNs that
+ * are gone, raises REPORTED LUNS DATA HAS CHANGED on what each nexus still sees. done() runs on the
+ * main thread when no worker uses the old map or any LU that is only in it; they may be closed
+ * then. A unit that has another LUN in the new map, or is hidden from an initiator there, is gone
+ * as well.
  */
 struct map_change {
     /* filled by the caller */

@@ -1,10 +1,11 @@
 /*
- * task_management: the functions of SAM-5 chapter 7 that reach beyond one task: ABORT TASK SET, CLEAR TASK
- * SET, LOGICAL UNIT RESET, and the target resets of RFC 7143 11.5.1. (ABORT TASK is the transport's: it
- * knows the tags, and calls command_abort().)
+ * task_management: the functions of SAM-5 chapter 7 that reach beyond one task: ABORT TASK SET,
+ * CLEAR TASK SET, LOGICAL UNIT RESET, and the target resets of RFC 7143 11.5.1. (ABORT TASK is the
+ * transport's: it knows the tags, and calls command_abort().)
  *
- * Every worker that has affected commands aborts them; done() runs on the asking nexus's worker once
- * none of them can touch the medium any more, reservations are dropped and unit attentions raised.
+ * Every worker that has affected commands aborts them; done() runs on the asking nexus's worker
+ * once none of them can touch the medium any more, reservations are dropped and unit attentions
+ * raised.
  */
 #pragma once
 

@@ -1,8 +1,8 @@
 /*
  * unit_attention: what a nexus must be told before its next command on a unit, SAM-5 5.14.
  *
- * Pending conditions are a set of bits in the itl, raised from any thread, told one at a time in the
- * order of this enum and then gone: bounded whatever happens, each once a nexus.
+ * Pending conditions are a set of bits in the itl, raised from any thread, told one at a time in
+ * the order of this enum and then gone: bounded whatever happens, each once a nexus.
  */
 #pragma once
 
@@ -16,10 +16,10 @@ struct lu;
 struct nexus;
 
 enum unit_attention {
-    UA_POWER_ON,          /* 29/00: a new I_T nexus */
-    UA_BUS_RESET,         /* 29/02: target warm or cold reset */
-    UA_DEVICE_RESET,      /* 29/03: logical unit reset */
-    UA_COMMANDS_CLEARED,  /* 2F/00: CLEAR TASK SET of another nexus */
+    UA_POWER_ON,         /* 29/00: a new I_T nexus */
+    UA_BUS_RESET,        /* 29/02: target warm or cold reset */
+    UA_DEVICE_RESET,     /* 29/03: logical unit reset */
+    UA_COMMANDS_CLEARED, /* 2F/00: CLEAR TASK SET of another nexus */
     UA_LUN_INVENTORY_CHANGED,
     UA_INQUIRY_CHANGED,
     UA_CAPACITY_CHANGED,
