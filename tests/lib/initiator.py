@@ -198,6 +198,7 @@ class Initiator(Connection):
         self.tasks = {}
         self.inbox = []               # PDUs that belong to no task
         self.rejects = []
+        self.free_numbers = []        # CmdSNs of rejected requests: gaps to be plugged
         self.pings = 0
 
     # numbering
@@ -207,6 +208,8 @@ class Initiator(Connection):
         return self.next_itt
 
     def take_cmd_sn(self, immediate=False):
+        if not immediate and self.free_numbers:
+            return self.free_numbers.pop(0)
         cmd_sn = self.cmd_sn
         if not immediate:
             self.cmd_sn = plus(cmd_sn)
@@ -375,8 +378,17 @@ class Initiator(Connection):
                           cmd_sn=self.cmd_sn, exp_stat_sn=self.exp_stat_sn))
         else:
             if pdu.opcode == p.REJECT:
-                self.rejects.append(pdu)
+                self._take_reject(pdu)
             self.inbox.append(pdu)
+
+    def _take_reject(self, pdu):
+        """RFC 7143 7.3: the number of a rejected command counts as not received; the next uses it."""
+        self.rejects.append(pdu)
+        header = Pdu.parse(pdu.data[:48].ljust(48, b"\0"))
+        is_numbered = header.opcode in (p.SCSI_COMMAND, p.TMF_REQUEST, p.TEXT_REQUEST, p.NOP_OUT,
+                                        p.LOGOUT_REQUEST) and not header.bhs[0] & 0x40
+        if is_numbered and header.cmd_sn == pdu.exp_cmd_sn and after(self.cmd_sn, header.cmd_sn):
+            self.free_numbers.append(header.cmd_sn)
 
     def pump(self, is_done, what, timeout=None):
         """Receives and dispatches until is_done()."""

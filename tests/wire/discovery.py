@@ -48,9 +48,14 @@ def test_send_targets_in_a_normal_session_tells_of_its_own_target():
         for value in ("", IQN + "-1"):
             expect("SendTargets=%s" % value, [(IQN + "-1", ["127.0.0.1:%d,1" % daemon.port])],
                    i.send_targets(value))
-        for pair in i.text([("SendTargets", "All")]):
-            if pair[0] == "TargetName":
-                expect("SendTargets=All in a normal session", IQN + "-1", pair[1])
+        request = Pdu(p.TEXT_REQUEST, itt=i.itt(), ttt=RESERVED_TAG, cmd_sn=i.take_cmd_sn(),
+                      exp_stat_sn=i.exp_stat_sn, data=encode_text([("SendTargets", "All")]))
+        i.send(request)
+        i.pump(lambda: i.inbox, "an answer to SendTargets=All")
+        answer = i.inbox.pop()
+        if answer.opcode != p.REJECT:
+            expect("SendTargets=All in a normal session tells of other targets", False,
+                   (IQN + "-0").encode() in answer.data)
         i.drain()
 
 

@@ -100,6 +100,21 @@ def test_out_of_order_works_across_the_wrap():
             task.good()
 
 
+def test_a_rejected_command_leaves_its_number_free():
+    """RFC 7143 7.3: its CmdSN must not be considered received; the next command plugs the gap."""
+    with Daemon() as daemon, session(daemon) as i:
+        number = i.take_cmd_sn()
+        both_ways = p.Pdu(p.SCSI_COMMAND, flags=0x80 | 0x40 | 0x20 | 1, itt=i.itt(), edtl=512,
+                          cmd_sn=number, exp_stat_sn=i.exp_stat_sn, cdb=read10(0, 1))
+        i.send(both_ways)
+        i.pump(lambda: i.inbox, "a Reject")
+        expect("answer", "Reject", i.inbox[0].name)
+        expect("ExpCmdSN", number, i.inbox[0].exp_cmd_sn)
+        i.command(TEST_UNIT_READY, cmd_sn=number).good()
+        i.free_numbers.clear()
+        i.command(TEST_UNIT_READY).good()
+
+
 def test_a_whole_window_of_commands_is_served():
     with Daemon() as daemon, session(daemon) as i:
         i.drain()

@@ -120,18 +120,21 @@ def test_a_command_in_both_directions_is_refused():
         expect_good_initiator(daemon)
 
 
-def test_a_command_against_its_direction_moves_nothing_wrong():
+def test_a_command_against_its_direction_does_not_claim_that_it_was_done():
+    """GOOD with residual 0 would say that all 4096 bytes moved."""
     with Daemon() as daemon:
         with session(daemon) as i:
             old = pattern(4096, 5)
             i.command(write10(0, 8), write=old).good()
             task = i.command(write10(0, 8), read=4096)  # a write with the R bit
             expect("Data-In of a write", 0, len(task.data))
+            expect("a write that wrote nothing is GOOD without residual", False,
+                   (task.status, task.residual) == (GOOD, 0))
             i.command(read10(0, 8), read=4096).good(old)
             task = i.submit(read10(0, 8), write=bytes(4096), auto=False)
             i.pump(lambda: task.is_done or task.r2ts, "an answer")
-            if task.is_done and task.status == GOOD:
-                expect("residual of a read with the W bit", False, task.residual == 0)
+            expect("a read that read nothing is GOOD without residual", False,
+                   (task.status, task.residual) == (GOOD, 0))
         expect_good_initiator(daemon)
 
 

@@ -3,9 +3,9 @@ and ESX gets the answers that it needs (a failed function makes it close the con
 
 import pdu as p
 from initiator import (ABORT_TASK, ABORT_TASK_SET, CLEAR_ACA, CLEAR_TASK_SET, GOOD, LUN_RESET,
-                       RELEASE6, RESERVE6, TARGET_COLD_RESET, TARGET_WARM_RESET, TASK_REASSIGN,
-                       TEST_UNIT_READY, Closed, Failure, expect_good_initiator, pattern, plus,
-                       read10, session, write10)
+                       ORDERED, RELEASE6, RESERVE6, TARGET_COLD_RESET, TARGET_WARM_RESET,
+                       TASK_REASSIGN, TEST_UNIT_READY, Closed, Failure, expect_good_initiator,
+                       pattern, plus, read10, session, write10)
 from nestor import Daemon, expect, lun, target
 
 COMPLETE, NO_TASK, NO_LUN, REASSIGN_NOT_SUPPORTED, NOT_SUPPORTED, REJECTED = 0, 1, 2, 4, 5, 255
@@ -90,9 +90,8 @@ def test_abort_of_a_command_behind_a_hole_ends_it():
         behind = i.submit(write10(0, 8), write=pattern(4096, 9))
         expect("response", COMPLETE, i.tmf(ABORT_TASK, rtt=behind.itt, ref_cmd_sn=behind.cmd_sn))
         i.command(TEST_UNIT_READY, cmd_sn=missing).good()
-        i.drain()
+        i.command(read10(0, 8), read=4096, attribute=ORDERED).good(bytes(4096))
         expect("the aborted command is answered", False, behind.is_done)
-        i.command(read10(0, 8), read=4096).good(bytes(4096))
 
 
 def test_abort_task_set_ends_this_initiators_tasks_on_this_lun():
