@@ -130,10 +130,9 @@ static bool load_good(struct call *call, struct loaded *loaded)
         return false;
     if (loaded->error == 0)
         return true;
-    call_refuse_with(call, loaded->error,
-                     json_pack("{s:o}", "problems", view_lines(&loaded->problems)),
-                     "%s (%u mistakes in all; config check lists them)", loaded->problems.lines[0],
-                     loaded->problems.count);
+    call_refuse_with(
+        call, loaded->error, json_pack("{s:o}", "problems", view_lines(&loaded->problems)), "%s%s",
+        loaded->problems.lines[0], loaded->problems.count > 1 ? " (config check lists more)" : "");
     loaded_free(loaded);
     return false;
 }

@@ -81,7 +81,7 @@ static int ask_with_plan(const struct invocation *invocation)
     if (code != EXIT_DONE)
         return code;
     if (!invocation->is_json)
-        show_plan(stdout, plan.result);
+        show_plan(stdout, plan.result, NULL);
     fflush(stdout);
     if (plan_takes_away(plan.result))
         code = ask_person(invocation);
@@ -108,7 +108,7 @@ static void show(const struct invocation *invocation, const json_t *result)
             fprintf(stdout, "%s\n", verb->when_empty);
         break;
     case LAYOUT_FIELDS: fields_print(stdout, verb->columns, result); break;
-    case LAYOUT_OWN: verb->show(stdout, result); break;
+    case LAYOUT_OWN: verb->show(stdout, result, invocation->own); break;
     }
 }
 

@@ -81,14 +81,34 @@ static bool parse_number(const char *text, json_t **value)
     return true;
 }
 
+/* Is `text` one of "a|b|c"? */
+static bool is_choice(const char *choices, const char *text)
+{
+    size_t len = strlen(text);
+
+    while (*choices) {
+        size_t own = strcspn(choices, "|");
+
+        if (own == len && strncmp(choices, text, len) == 0)
+            return true;
+        choices += own + (choices[own] == '|');
+    }
+    return false;
+}
+
 static bool set_parameter(struct parser *parser, const struct argument *argument, const char *text)
 {
+    json_t *into = argument->type == ARGUMENT_OWN ? parser->out->own : parser->out->params;
     json_t *value = NULL;
 
+    if (text && argument->value && strchr(argument->value, '|') &&
+        !is_choice(argument->value, text))
+        return wrong(parser, "%s: \"%.100s\" is none of %s", argument->name, text, argument->value);
     switch (argument->type) {
     case ARGUMENT_YES: parser->out->is_yes = true; return true;
     case ARGUMENT_TRUE: value = json_true(); break;
     case ARGUMENT_FALSE: value = json_false(); break;
+    case ARGUMENT_OWN:
     case ARGUMENT_TEXT: value = json_string(text); break;
     case ARGUMENT_PATH: value = absolute_path(parser->working_dir, text); break;
     case ARGUMENT_LIST: value = split_list(text); break;
@@ -104,11 +124,11 @@ static bool set_parameter(struct parser *parser, const struct argument *argument
         json_decref(value);
         return wrong(parser, "%s: is empty", argument->name);
     }
-    if (json_object_get(parser->out->params, argument->parameter)) {
+    if (json_object_get(into, argument->parameter)) {
         json_decref(value);
         return wrong(parser, "%s: was said twice", argument->name);
     }
-    if (json_object_set_new(parser->out->params, argument->parameter, value) != 0)
+    if (json_object_set_new(into, argument->parameter, value) != 0)
         return wrong(parser, "out of memory");
     return true;
 }
@@ -319,8 +339,8 @@ void invocation_parse(int argc, char **argv, const char *working_dir, struct inv
     };
     bool is_good = true;
 
-    *out = (struct invocation){ .params = json_object() };
-    if (!out->params)
+    *out = (struct invocation){ .params = json_object(), .own = json_object() };
+    if (!out->params || !out->own)
         is_good = wrong(&parser, "out of memory");
     while (is_good && parser.next < argc) {
         const char *word = argv[parser.next++];
@@ -338,7 +358,8 @@ void invocation_parse(int argc, char **argv, const char *working_dir, struct inv
 void invocation_free(struct invocation *invocation)
 {
     json_decref(invocation->params);
-    invocation->params = NULL;
+    json_decref(invocation->own);
+    invocation->params = invocation->own = NULL;
 }
 
 static void append_value(const struct invocation *invocation, const char *name, size_t len,

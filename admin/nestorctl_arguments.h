@@ -24,6 +24,7 @@ struct invocation {
     const char *socket_path; /* NULL: not said */
     bool is_json, is_yes;
     json_t *params;
+    json_t *own; /* what show() wants to know, and the daemon not */
     char error[512];
 };
 

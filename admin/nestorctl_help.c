@@ -32,7 +32,10 @@ static void print_arguments(FILE *out, const struct argument *arguments, unsigne
 
         snprintf(name, sizeof name, "%s%s%s", arguments[i].name, arguments[i].value ? " " : "",
                  arguments[i].value ? arguments[i].value : "");
-        fprintf(out, "  %-26s%s\n", name, arguments[i].help);
+        if (strlen(name) < 25)
+            fprintf(out, "  %-26s%s\n", name, arguments[i].help);
+        else
+            fprintf(out, "  %s\n  %26s%s\n", name, "", arguments[i].help);
     }
 }
 

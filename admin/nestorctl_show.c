@@ -17,31 +17,34 @@ static void print_lines(FILE *out, const json_t *lines)
         line_print(out, json_string_value(json_array_get(lines, i)));
 }
 
-void show_status(FILE *out, const json_t *result)
+void show_status(FILE *out, const json_t *result, const json_t *own)
 {
+    /* clang-format off */
     static const struct column fields[] = {
-        {"Version",        "version", CELL_TEXT },
-        { "Running since",       "started", CELL_TIME },
+        { "Version", "version", CELL_TEXT },
+        { "Running since", "started", CELL_TIME },
         { "Uptime", "uptime_s", CELL_DURATION },
-        { "Process",       "pid", CELL_NUMBER },
-        { "Workers",        "workers", CELL_NUMBER },
-        { "Disk engine",   "engine", CELL_TEXT },
-        { "Portals",       "portals", CELL_LIST },
-        { "Targets",     "targets", CELL_NUMBER },
-        { "LUNs",       "luns", CELL_NUMBER },
-        { "Sessions",     "sessions", CELL_NUMBER },
-        { "Memory in use",   "memory.used_bytes", CELL_SIZE },
-        { "Memory limit",       "memory.limit_bytes", CELL_SIZE },
-        { 0      },
+        { "Process", "pid", CELL_NUMBER },
+        { "Workers", "workers", CELL_NUMBER },
+        { "Disk engine", "engine", CELL_TEXT },
+        { "Portals", "portals", CELL_LIST },
+        { "Targets", "targets", CELL_NUMBER },
+        { "LUNs", "luns", CELL_NUMBER },
+        { "Sessions", "sessions", CELL_NUMBER },
+        { "Memory in use", "memory.used_bytes", CELL_SIZE },
+        { "Memory limit", "memory.limit_bytes", CELL_SIZE },
+        { NULL, NULL, CELL_TEXT },
     };
     static const struct column problems[] = {
-        {"TARGET",     "target", CELL_TEXT },
-        { "LUN",   "lun", CELL_NUMBER },
-        { "PROBLEM",       "problem", CELL_TEXT },
-        { 0},
+        { "TARGET", "target", CELL_TEXT },
+        { "LUN", "lun", CELL_NUMBER },
+        { "PROBLEM", "problem", CELL_TEXT },
+        { NULL, NULL, CELL_TEXT },
     };
+    /* clang-format on */
     const json_t *found = json_object_get(result, "problems");
 
+    (void)own;
     fields_print(out, fields, result);
     if (json_array_size(found) > 0) {
         fprintf(out, "\nNot served:\n");
@@ -49,10 +52,11 @@ void show_status(FILE *out, const json_t *result)
     }
 }
 
-void show_check(FILE *out, const json_t *result)
+void show_check(FILE *out, const json_t *result, const json_t *own)
 {
     char path[CELL_CAP];
 
+    (void)own;
     print_lines(out, json_object_get(result, "problems"));
     print_lines(out, json_object_get(result, "notes"));
     if (json_is_true(json_object_get(result, "ok")))
@@ -60,18 +64,21 @@ void show_check(FILE *out, const json_t *result)
                 cell_text(json_object_get(result, "path"), CELL_TEXT, path, sizeof path));
 }
 
-void show_plan(FILE *out, const json_t *result)
+void show_plan(FILE *out, const json_t *result, const json_t *own)
 {
+    /* clang-format off */
     static const struct column columns[] = {
-        {"STEP",       "kind", CELL_TEXT },
-        { "TARGET",   "target", CELL_TEXT },
-        { "LUN",    "lun", CELL_NUMBER },
-        { "WHAT",   "what", CELL_TEXT },
-        { "DISTURBS",       "disturbs", CELL_LIST },
-        { 0},
+        { "STEP", "kind", CELL_TEXT },
+        { "TARGET", "target", CELL_TEXT },
+        { "LUN", "lun", CELL_NUMBER },
+        { "WHAT", "what", CELL_TEXT },
+        { "DISTURBS", "disturbs", CELL_LIST },
+        { NULL, NULL, CELL_TEXT },
     };
+    /* clang-format on */
     const json_t *steps = json_object_get(result, "steps");
 
+    (void)own;
     print_lines(out, json_object_get(result, "notes"));
     if (json_array_size(steps) > 0)
         table_print(out, columns, steps);
@@ -92,24 +99,27 @@ bool plan_takes_away(const json_t *plan)
     return false;
 }
 
-void show_methods(FILE *out, const json_t *result)
+void show_methods(FILE *out, const json_t *result, const json_t *own)
 {
+    /* clang-format off */
     static const struct column columns[] = {
-        {"METHOD",   "name", CELL_TEXT },
+        { "METHOD", "name", CELL_TEXT },
         { "KIND", "kind", CELL_TEXT },
-        { "WHAT IT DOES",    "help", CELL_TEXT },
-        { 0},
+        { "WHAT IT DOES", "help", CELL_TEXT },
+        { NULL, NULL, CELL_TEXT },
     };
     static const struct column parameters[] = {
-        {"PARAMETER", "name", CELL_TEXT },
-        { "TYPE",  "type", CELL_TEXT },
-        { "REQUIRED",     "required", CELL_YES },
-        { "MEANING",  "help", CELL_TEXT },
-        { 0},
+        { "PARAMETER", "name", CELL_TEXT },
+        { "TYPE", "type", CELL_TEXT },
+        { "REQUIRED", "required", CELL_YES },
+        { "MEANING", "help", CELL_TEXT },
+        { NULL, NULL, CELL_TEXT },
     };
+    /* clang-format on */
     const json_t *methods = json_object_get(result, "methods");
     const json_t *first = json_array_get(methods, 0);
 
+    (void)own;
     table_print(out, columns, methods);
     if (json_array_size(methods) == 1 &&
         json_array_size(json_object_get(first, "parameters")) > 0) {

@@ -1,5 +1,6 @@
 #include "admin/nestorctl_verbs.h"
 
+#include "admin/nestorctl_esx.h"
 #include "admin/nestorctl_show.h"
 
 /* clang-format off */
@@ -102,7 +103,7 @@ const struct verb verb_table[] = {
       .options = { { "--path", "FILE", ARGUMENT_PATH, "path", true, "the image: a file or a block device" },
                    { "--size", "SIZE", ARGUMENT_TEXT, "size", false, "such as 64G; makes a sparse file when there is none" },
                    { "--readonly", NULL, ARGUMENT_TRUE, "readonly", false, "refuse writes" },
-                   { "--cache", "MODE", ARGUMENT_TEXT, "cache", false, "writeback (default) or writethrough" },
+                   { "--cache", "writeback|writethrough", ARGUMENT_TEXT, "cache", false, "when a write is answered; writeback unless said" },
                    INITIATORS("who may see it"),
                    { "--block-size", "N", ARGUMENT_NUMBER, "block_size", false, "logical block, 512 (default) or 4096; ESX needs 512" },
                    { "--physical-block-size", "N", ARGUMENT_NUMBER, "physical_block_size", false, "512 (default) or 4096" },
@@ -189,6 +190,14 @@ const struct verb verb_table[] = {
                    { "READ", "read_bytes", CELL_SIZE }, { "WRITTEN", "written_bytes", CELL_SIZE },
                    { "OTHERS", "others", CELL_NUMBER }, { "ERRORS", "errors", CELL_NUMBER },
                    { "CONFLICTS", "conflicts", CELL_NUMBER } } },
+
+    { .noun = "esx", .verb = "howto", .method = "target.show",
+      .help = "what to type on an ESX host to use a target",
+      .example = "nestorctl esx howto lab --esx 5+",
+      .positionals = { TARGET },
+      .options = { { "--esx", "3|4|5+", ARGUMENT_OWN, "esx", false, "which generation; else all" },
+                   { "--address", "IP", ARGUMENT_OWN, "address", false, "this host's, as ESX reaches it; else found out" } },
+      .layout = LAYOUT_OWN, .show = show_esx_howto },
 
     { .noun = "help", .method = "help",
       .help = "the methods of the admin socket, for programs; or the help of a noun",

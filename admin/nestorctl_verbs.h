@@ -16,14 +16,16 @@ enum argument_type {
     ARGUMENT_NUMBER,
     ARGUMENT_TRUE, /* an option without a value: its parameter is true */
     ARGUMENT_FALSE,
-    ARGUMENT_YES, /* --yes: nestorctl's own, no parameter */
+    ARGUMENT_YES, /* --yes: do not ask */
+    ARGUMENT_OWN, /* for show(), not sent; `parameter` is its name there */
 };
 
 enum { VERB_POSITIONALS_MAX = 4, VERB_OPTIONS_MAX = 16, VERB_COLUMNS_MAX = 32 };
 
 struct argument {
-    const char *name;  /* "TARGET", "--path" */
-    const char *value; /* options: what stands for the value in the help; NULL: takes none */
+    const char *name; /* "TARGET", "--path" */
+    const char
+        *value; /* options: what stands for it in the help, "a|b" for a choice; NULL: takes none */
     enum argument_type type;
     const char *parameter; /* of the method */
     bool is_required;
@@ -54,7 +56,7 @@ struct verb {
     const char *rows;
     const char *when_empty; /* LAYOUT_TABLE without rows */
     struct column columns[VERB_COLUMNS_MAX];
-    void (*show)(FILE *out, const json_t *result);
+    void (*show)(FILE *out, const json_t *result, const json_t *own);
 };
 
 extern const struct verb verb_table[];

@@ -12,7 +12,7 @@ void handle_target_list(struct call *call)
     json_t *targets = json_array();
 
     for (unsigned i = 0; i < model->target_count; i++) {
-        if (json_array_append_new(targets, view_target(&model->targets[i])) != 0) {
+        if (json_array_append_new(targets, view_target(model, &model->targets[i])) != 0) {
             json_decref(targets);
             targets = NULL;
         }
@@ -25,7 +25,7 @@ void handle_target_show(struct call *call)
     const struct model_target *target = call_target(call);
 
     if (target)
-        call_finish(call, view_target(target));
+        call_finish(call, view_target(registry_model(call->daemon->registry), target));
 }
 
 void handle_target_add(struct call *call)

@@ -37,7 +37,7 @@ static const char *origin_name(enum model_origin origin)
     return origin == ORIGIN_PERSON ? "config" : "nestorctl";
 }
 
-json_t *view_target(const struct model_target *target)
+json_t *view_target(const struct model *model, const struct model_target *target)
 {
     json_t *chap = json_null();
 
@@ -46,12 +46,13 @@ json_t *view_target(const struct model_target *target)
                          "secret_file", jsonrpc_string(target->chap.secret_file), "mutual_user",
                          jsonrpc_string(target->chap.mutual_user), "mutual_secret_file",
                          jsonrpc_string(target->chap.mutual_secret_file));
-    return json_pack("{s:o, s:o, s:i, s:i, s:o, s:o, s:o, s:s, s:o}", "target",
-                     jsonrpc_string(target->name), "alias", jsonrpc_string(target->alias), "luns",
-                     (int)target->lun_count, "sessions", (int)session_table_count(target->name),
-                     "initiators", view_strings(&target->initiators), "networks",
-                     view_strings(&target->networks), "chap", chap, "origin",
-                     origin_name(target->origin), "place", view_place(&target->place));
+    return json_pack("{s:o, s:o, s:o, s:i, s:i, s:o, s:o, s:o, s:s, s:o}", "target",
+                     jsonrpc_string(target->name), "alias", jsonrpc_string(target->alias),
+                     "portals", view_strings(&model->portals), "luns", (int)target->lun_count,
+                     "sessions", (int)session_table_count(target->name), "initiators",
+                     view_strings(&target->initiators), "networks", view_strings(&target->networks),
+                     "chap", chap, "origin", origin_name(target->origin), "place",
+                     view_place(&target->place));
 }
 
 char *view_port_name(char *port)

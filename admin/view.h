@@ -12,7 +12,8 @@
 
 json_t *view_strings(const struct model_strings *strings); /* null when it was not said */
 
-json_t *view_target(const struct model_target *target);
+/* With the portals, which are the same for all. */
+json_t *view_target(const struct model *model, const struct model_target *target);
 
 json_t *view_lun(const struct registry_lun_view *view);
 /* With its identity and its counters. */

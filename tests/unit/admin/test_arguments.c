@@ -163,6 +163,24 @@ static void test_long_name_does_not_overrun_the_question(void **state)
     assert_int_equal(strlen(question), sizeof question - 1);
 }
 
+static void test_choices_are_checked(void **state)
+{
+    (void)state;
+    expect_wrong("lun add lab 2 --path a --cache fast", "none of writeback|writethrough");
+    expect_wrong("lun add lab 2 --path a --cache write", "none of");
+    parse("lun add lab 2 --path a --cache writeback");
+    expect_text("cache", "writeback");
+}
+
+static void test_what_is_nestorctls_own_is_not_sent(void **state)
+{
+    (void)state;
+    parse("esx howto lab --esx 5+ --address 10.0.0.9");
+    assert_int_equal(json_object_size(invocation.params), 1);
+    assert_string_equal(json_string_value(json_object_get(invocation.own, "esx")), "5+");
+    assert_string_equal(json_string_value(json_object_get(invocation.own, "address")), "10.0.0.9");
+}
+
 static void test_help_is_there_at_every_level(void **state)
 {
     static const char *const lines[] = { "--help", "lun --help", "lun add --help",
@@ -258,6 +276,8 @@ int main(void)
         CLEAN(test_yes_is_no_parameter),
         CLEAN(test_question_names_what_is_taken_away),
         CLEAN(test_long_name_does_not_overrun_the_question),
+        CLEAN(test_choices_are_checked),
+        CLEAN(test_what_is_nestorctls_own_is_not_sent),
         CLEAN(test_help_is_there_at_every_level),
         CLEAN(test_help_of_a_method_asks_the_daemon),
         CLEAN(test_version_is_told),

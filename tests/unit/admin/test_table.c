@@ -1,4 +1,5 @@
 /* how nestorctl shows values, tables and plans */
+#include "admin/nestorctl_esx.h"
 #include "admin/nestorctl_show.h"
 #include "admin/nestorctl_table.h"
 
@@ -43,10 +44,10 @@ static char *print_table(const struct column *columns, const char *rows_text)
 }
 
 static const struct column columns[] = {
-    {"NAME",     "name", CELL_TEXT },
-    { "SIZE", "use.bytes", CELL_SIZE },
-    { "PATH",    "path", CELL_TEXT },
-    { 0},
+    {"NAME",  "name",      CELL_TEXT},
+    { "SIZE", "use.bytes", CELL_SIZE},
+    { "PATH", "path",      CELL_TEXT},
+    { NULL,   NULL,        CELL_TEXT},
 };
 
 static void test_table_is_aligned_without_blanks_at_the_end(void **state)
@@ -133,6 +134,48 @@ static void test_only_removals_take_storage_away(void **state)
     json_decref(plan);
 }
 
+static char *print_howto(const char *target, const char *own_text)
+{
+    json_t *result = json_loads(target, 0, NULL), *own = json_loads(own_text, 0, NULL);
+    char *text;
+    size_t len;
+    FILE *out = open_memstream(&text, &len);
+
+    show_esx_howto(out, result, own);
+    fclose(out);
+    json_decref(result);
+    json_decref(own);
+    return text;
+}
+
+static void test_howto_fills_in_address_port_and_name(void **state)
+{
+    char *text = print_howto("{\"target\":\"iqn.a:b\",\"portals\":[\"192.168.10.2:3261\"],"
+                             "\"chap\":null}",
+                             "{\"esx\":\"5+\"}");
+
+    (void)state;
+    assert_non_null(strstr(text, "sendtarget add -A vmhba64 -a 192.168.10.2:3261 "));
+    assert_non_null(strstr(text, "iqn.a:b"));
+    assert_null(strstr(text, "chap"));
+    assert_null(strstr(text, "vmkiscsi-tool"));
+    free(text);
+}
+
+static void test_howto_takes_the_address_that_was_said(void **state)
+{
+    char *text = print_howto("{\"target\":\"iqn.a:b\",\"portals\":[\"0.0.0.0:3260\"],"
+                             "\"chap\":{\"user\":\"esx\"}}",
+                             "{\"address\":\"10.0.0.9\"}");
+
+    (void)state;
+    assert_non_null(strstr(text, "-a 10.0.0.9:3260 "));
+    assert_non_null(strstr(text, "vmkiscsi-tool -D -a 10.0.0.9 vmhba40 "));
+    assert_non_null(strstr(text, "--authname=esx "));
+    assert_null(strstr(text, "0.0.0.0"));
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -143,6 +186,8 @@ int main(void)
         cmocka_unit_test(test_values_read_as_people_say_them),
         cmocka_unit_test(test_long_list_is_cut_not_overrun),
         cmocka_unit_test(test_only_removals_take_storage_away),
+        cmocka_unit_test(test_howto_fills_in_address_port_and_name),
+        cmocka_unit_test(test_howto_takes_the_address_that_was_said),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
