@@ -16,23 +16,23 @@
 
 enum { LUNS_PER_TARGET_MAX = 1024, PATH_TEXT_MAX = 320 };
 
-/* ---- where ---- */
+/* ---- where: what stands before the name of a key ---- */
 
 static void target_path(const struct model_target *target, char *text)
 {
     if (target->place.file)
-        snprintf(text, PATH_TEXT_MAX, "targets[%u]", target->index);
+        snprintf(text, PATH_TEXT_MAX, "targets[%u].", target->index);
     else
-        snprintf(text, PATH_TEXT_MAX, "target %s", target->name ? target->name : "(no name)");
+        snprintf(text, PATH_TEXT_MAX, "target %s: ", target->name ? target->name : "(no name)");
 }
 
 static void lun_path(const struct model_target *target, const struct model_lun *lun, char *text)
 {
     if (lun->place.file)
-        snprintf(text, PATH_TEXT_MAX, "targets[%u].luns[%u]", lun->target_index, lun->index);
+        snprintf(text, PATH_TEXT_MAX, "targets[%u].luns[%u].", lun->target_index, lun->index);
     else
-        snprintf(text, PATH_TEXT_MAX, "target %s LUN %u", target->name ? target->name : "(no name)",
-                 lun->lun);
+        snprintf(text, PATH_TEXT_MAX, "LUN %u of %s: ", lun->lun,
+                 target->name ? target->name : "(no name)");
 }
 
 /* The line that says the key; when none does, the line of its group. */
@@ -60,8 +60,7 @@ static void check_text(const struct key *key, const char *text, const char *path
     char reason[KEY_REASON_MAX];
 
     if (text && key->check && key->check(text, reason, sizeof(reason)) < 0)
-        model_problems_add(problems, place, "%s%s%s: %s", path, *path ? "." : "", key->name,
-                           reason);
+        model_problems_add(problems, place, "%s%s: %s", path, key->name, reason);
 }
 
 static bool number_is_allowed(const struct key *key, const void *object)
@@ -96,7 +95,7 @@ static void check_values(enum key_scope scope, const void *object, const char *p
             check_text(key, text, path, place, problems);
             /* the loader has told what a file leaves out */
             if (!text && key->is_required && !group->file)
-                model_problems_add(problems, place, "%s: %s is missing", path, key->name);
+                model_problems_add(problems, place, "%s%s is missing", path, key->name);
             break;
         }
         case KEY_TEXTS: {
@@ -110,7 +109,7 @@ static void check_values(enum key_scope scope, const void *object, const char *p
         default:
             if (!number_is_allowed(key, object)) {
                 key_expected(key, expected, sizeof(expected));
-                model_problems_add(problems, place, "%s.%s: expected %s, found %" PRIu64, path,
+                model_problems_add(problems, place, "%s%s: expected %s, found %" PRIu64, path,
                                    key->name, expected, key_number(key, object));
             }
             break;
@@ -128,19 +127,19 @@ static void check_chap(struct model_chap *chap, const char *path, const struct m
     check_values(KEY_CHAP, chap, path, group, problems);
     if (!chap->mutual_user != !chap->mutual_secret_file)
         model_problems_add(problems, group,
-                           "%s: mutual_user and mutual_secret_file go together; say both or none",
+                           "%smutual_user goes together with mutual_secret_file; say both or none",
                            path);
     if (chap->secret_file && !chap->secret &&
         secret_read(chap->secret_file, &chap->secret, error, sizeof(error)) < 0)
         model_problems_add(problems, place_of_key(KEY_CHAP, "secret_file", chap, group),
-                           "%s.secret_file: %s", path, error);
+                           "%ssecret_file: %s", path, error);
     if (chap->mutual_secret_file && !chap->mutual_secret &&
         secret_read(chap->mutual_secret_file, &chap->mutual_secret, error, sizeof(error)) < 0)
         model_problems_add(problems, place_of_key(KEY_CHAP, "mutual_secret_file", chap, group),
-                           "%s.mutual_secret_file: %s", path, error);
+                           "%smutual_secret_file: %s", path, error);
     if (chap->secret && chap->mutual_secret && strcmp(chap->secret, chap->mutual_secret) == 0)
         model_problems_add(problems, place_of_key(KEY_CHAP, "mutual_secret_file", chap, group),
-                           "%s.mutual_secret_file: it holds the same secret as secret_file; each "
+                           "%smutual_secret_file: it holds the same secret as secret_file; each "
                            "direction needs its own (RFC 7143 9.2.1)",
                            path);
 }
@@ -165,11 +164,11 @@ static void check_lun(const struct model_target *target, const struct model_lun 
     check_values(KEY_LUN, lun, path, &lun->place, problems);
     if (lun->size_bytes % block != 0)
         model_problems_add(problems, place_of_key(KEY_LUN, "size", lun, &lun->place),
-                           "%s.size: %" PRIu64 " bytes are no whole number of %u-byte blocks", path,
+                           "%ssize: %" PRIu64 " bytes are no whole number of %u-byte blocks", path,
                            lun->size_bytes, block);
     if (lun->physical_block_size != 0 && lun->physical_block_size < block)
         model_problems_add(problems, place_of_key(KEY_LUN, "physical_block_size", lun, &lun->place),
-                           "%s.physical_block_size: %u is less than the block_size of %u", path,
+                           "%sphysical_block_size: %u is less than the block_size of %u", path,
                            lun->physical_block_size, block);
 }
 
@@ -193,13 +192,12 @@ static void check_luns(struct model_target *target, struct model_problems *probl
         lun_path(target, lun, path);
         place_text(place_of_key(KEY_LUN, "lun", &lun[-1], &lun[-1].place), other, sizeof(other));
         model_problems_add(problems, place_of_key(KEY_LUN, "lun", lun, &lun->place),
-                           "%s.lun: this target has a LUN %u already, at %s", path, lun->lun,
-                           other);
+                           "%slun: this target has a LUN %u already, at %s", path, lun->lun, other);
     }
     if (target->lun_count > LUNS_PER_TARGET_MAX) {
         target_path(target, path);
         model_problems_add(problems, place_of_key(KEY_TARGET, "luns", target, &target->place),
-                           "%s.luns: %u LUNs; a target has at most %d", path, target->lun_count,
+                           "%sluns: %u LUNs; a target has at most %d", path, target->lun_count,
                            LUNS_PER_TARGET_MAX);
     }
 }
@@ -236,7 +234,7 @@ static void told_twice(const struct image *first, const struct image *second, co
     lun_path(second->target, second->lun, path);
     place_text(place_of_key(KEY_LUN, key, first->lun, &first->lun->place), other, sizeof(other));
     model_problems_add(problems, place,
-                       "%s.%s: two LUNs with one %s; the other is LUN %u of %s, at %s", path, key,
+                       "%s%s: two LUNs with one %s; the other is LUN %u of %s, at %s", path, key,
                        what, first->lun->lun, first->target->name, other);
 }
 
@@ -293,11 +291,10 @@ static void check_target(struct model *model, struct model_target *target,
     if (first && first != target) {
         place_text(place_of_key(KEY_TARGET, "name", first, &first->place), other, sizeof(other));
         model_problems_add(problems, place_of_key(KEY_TARGET, "name", target, &target->place),
-                           "%s.name: there is a target %s already, at %s", path, first->name,
-                           other);
+                           "%sname: there is a target %s already, at %s", path, first->name, other);
     }
     if (target->has_chap) {
-        snprintf(chap_path, sizeof(chap_path), "%s.chap", path);
+        snprintf(chap_path, sizeof(chap_path), "%schap.", path);
         check_chap(&target->chap, chap_path,
                    target->chap.place.file ? &target->chap.place : &target->place, problems);
     }
@@ -328,7 +325,7 @@ int conf_check(struct model *model, struct model_problems *problems)
     check_values(KEY_GLOBAL, model, "", &nowhere, problems);
     check_portals(model, problems);
     if (model->has_discovery_chap)
-        check_chap(&model->discovery_chap, "discovery_chap", &model->discovery_chap.place,
+        check_chap(&model->discovery_chap, "discovery_chap.", &model->discovery_chap.place,
                    problems);
     for (unsigned i = 0; i < model->target_count; i++)
         check_target(model, &model->targets[i], problems);

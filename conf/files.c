@@ -113,8 +113,7 @@ static void check_image(const struct model_target *target, const struct model_lu
         model_problems_add(problems, said->file ? said : &lun->place,
                            "targets[%u].luns[%u].path: %s", lun->target_index, lun->index, why);
     else
-        model_problems_add(problems, &lun->place, "target %s LUN %u: %s", target->name, lun->lun,
-                           why);
+        model_problems_add(problems, &lun->place, "LUN %u of %s: %s", lun->lun, target->name, why);
 }
 
 int conf_check_files(const struct model *model, struct model_problems *problems)

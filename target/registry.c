@@ -1,6 +1,7 @@
 /* registry: the targets and LUNs of the running daemon, and what nestorctl changes. See registry.h.
  */
 #include "target/registry.h"
+#include "conf/keys.h"
 #include "target/change.h"
 #include "target/iscsi/portal.h"
 #include "target/iscsi/session_table.h"
@@ -371,7 +372,7 @@ void registry_lun_resize(struct registry *registry, const char *target_name, uns
 {
     struct change *change = change_begin(registry, done, context);
     struct backing_error reason;
-    char error[SERVED_ERROR_MAX];
+    char error[SERVED_ERROR_MAX], size[32];
     struct model_target *target;
     struct model_lun *lun;
     int result;
@@ -389,10 +390,10 @@ void registry_lun_resize(struct registry *registry, const char *target_name, uns
                           unit ? unit->problem : "it is being added");
     struct lu *lu = unit->lu;
     uint64_t now_bytes = backing_size_bytes(lu->backing);
+    key_size_text(now_bytes, size, sizeof(size));
     if (size_bytes < now_bytes)
-        return change_end(change, -EINVAL,
-                          "LUN %u has %" PRIu64 " bytes; it can grow, never shrink", number,
-                          now_bytes);
+        return change_end(change, -EINVAL, "LUN %u of %s is %s large; it can grow, never shrink",
+                          number, target->name, size);
     if (size_bytes % lu->block_bytes != 0)
         return change_end(change, -EINVAL,
                           "%" PRIu64 " bytes are no whole number of blocks of %u bytes", size_bytes,
@@ -414,8 +415,9 @@ void registry_lun_resize(struct registry *registry, const char *target_name, uns
         return change_end(change, result, "%s", error);
     }
     lu_capacity_changed(lu);
-    change_end(change, 0, "LUN %u of %s has %" PRIu64 " bytes now; rescan on the hosts to see it",
-               number, target->name, size_bytes);
+    key_size_text(size_bytes, size, sizeof(size));
+    change_end(change, 0, "LUN %u of %s is %s large now; rescan on the hosts to see it", number,
+               target->name, size);
 }
 
 /* ---- targets ---- */

@@ -6,6 +6,7 @@
  * others notice nothing.
  */
 #include "target/change.h"
+#include "conf/keys.h"
 #include "target/iscsi/portal.h"
 #include "target/worker/log.h"
 
@@ -218,6 +219,8 @@ static void remove_next(struct change *change)
  * served. */
 static bool shrinks(struct registry *registry, const struct model *model, char *text, size_t cap)
 {
+    char size[32];
+
     for (unsigned i = 0; i < model->target_count; i++) {
         const struct model_target *target = &model->targets[i];
         const struct served *served = served_find(&registry->targets, target->name);
@@ -227,9 +230,9 @@ static bool shrinks(struct registry *registry, const struct model *model, char *
             if (!unit || !unit->lu || lun->size_bytes == 0 ||
                 lun->size_bytes >= backing_size_bytes(unit->lu->backing))
                 continue;
-            snprintf(text, cap,
-                     "LUN %u of %s: %" PRIu64 " bytes are served; it can grow, never shrink",
-                     lun->lun, target->name, backing_size_bytes(unit->lu->backing));
+            key_size_text(backing_size_bytes(unit->lu->backing), size, sizeof(size));
+            snprintf(text, cap, "LUN %u of %s is %s large; it can grow, never shrink", lun->lun,
+                     target->name, size);
             return true;
         }
     }

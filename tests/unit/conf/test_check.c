@@ -94,7 +94,7 @@ static void test_half_of_mutual_chap_is_refused(void **state)
     config_text_load_this(text, "state_dir = \"~\";\n"
                                 "discovery_chap = { user = \"esx\"; secret_file = \"~/one\";\n"
                                 "  mutual_user = \"lab\"; };\n");
-    assert_problem(text, "nestor.conf", 2, "go together");
+    assert_problem(text, "nestor.conf", 2, "say both or none");
     assert_int_equal(text->problems.count, 1);
 }
 
@@ -171,10 +171,9 @@ static void test_a_model_that_no_file_said_is_checked_too(void **state)
     assert_int_equal(conf_check(&text->model, &text->problems), -EINVAL);
     assert_int_equal(text->problems.count, 3);
     assert_string_equal(text->problems.lines[0],
-                        "target iqn.2026-11.lab:a LUN 16384.lun: expected a "
-                        "number from 0 to 16383, found 16384");
-    assert_string_equal(text->problems.lines[1],
-                        "target iqn.2026-11.lab:a LUN 16384: path is missing");
+                        "LUN 16384 of iqn.2026-11.lab:a: lun: expected a number from 0 to 16383, "
+                        "found 16384");
+    assert_string_equal(text->problems.lines[1], "LUN 16384 of iqn.2026-11.lab:a: path is missing");
 }
 
 /* ---- the file system's part ---- */
