@@ -36,7 +36,7 @@ static bool is_admitted(const struct session *session, const struct node_access 
 }
 
 int discovery_answer(const struct session *session, struct slice which, uint8_t **text,
-                     size_t *text_len)
+                     size_t *text_len, struct builder *refusals)
 {
     struct node_table *nodes = portals_settings(session->conn->portals)->nodes;
     bool is_all = slice_is(which, "All");

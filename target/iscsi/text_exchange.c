@@ -101,7 +101,7 @@ static int negotiate(struct session *session, struct slice theirs)
                                  &status)) {
         case KEY_DONE: break;
         case KEY_FOR_TEXT:
-            error = discovery_answer(session, value, &text->out, &text->out_len);
+            error = discovery_answer(session, value, &text->out, &text->out_len, &answers);
             break;
         case KEY_FOR_CHAP:
         case KEY_FATAL: error = -EINVAL; break;
