@@ -1,8 +1,8 @@
 /*
  * backing: where a logical unit's blocks live: a plain file or a block device.
  *
- * Thread    backing_open/close/resize/grow from one thread at a time (the daemon's main thread or the
- *           slow lane; they can sleep on the disk). The try_ calls and a `struct io` from any thread.
+ * Thread    backing_open/close/resize/grow from one thread at a time (the daemon's main thread or
+ * the slow lane; they can sleep on the disk). The try_ calls and a `struct io` from any thread.
  * Owns      the file descriptor and the lock on it. Freed by backing_close(), which the caller may
  *           call only when no io is under way.
  * Knows     bytes; nothing of blocks' sizes, SCSI, or who asks.
@@ -63,8 +63,8 @@ int backing_usage(const struct backing *backing, struct backing_usage *usage);
 int backing_grow(struct backing *backing, uint64_t size_bytes, struct backing_error *error);
 
 /*
- * Inline transfers, for what the page cache holds: all the bytes at once, or -EAGAIN when that could
- * sleep (hand an io to the engine then), or another negative errno. Never blocks on a disk.
+ * Inline transfers, for what the page cache holds: all the bytes at once, or -EAGAIN when that
+ * could sleep (hand an io to the engine then), or another negative errno. Never blocks on a disk.
  * A file that does not know RWF_NOWAIT is remembered: reads of tmpfs, which cannot sleep, go on
  * inline; anything else says -EAGAIN from then on.
  */
@@ -105,5 +105,6 @@ struct io {
     } engine;
 };
 
-/* Runs one io to its end on the calling thread and leaves io->result; for the thread engine and tests. */
+/* Runs one io to its end on the calling thread and leaves io->result; for the thread engine and
+ * tests. */
 void backing_run(struct io *io);

@@ -32,7 +32,7 @@ void engine_destroy(struct engine *engine)
 void engine_submit(struct engine *engine, struct io *io)
 {
     io->engine.engine = engine;
-    transfer_begin(io);
+    transfer_begin(io, engine->ops->groups_syncs);
     engine->in_flight++;
     engine->ops->submit(engine, io);
 }

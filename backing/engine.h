@@ -1,8 +1,8 @@
 /*
  * engine: runs `struct io` asynchronously for one event loop.
  *
- * Two kinds behind one interface: io_uring (its completions wake the loop through an eventfd), and a
- * pool of threads for where io_uring is refused. Both are made, used and destroyed on the loop's
+ * Two kinds behind one interface: io_uring (its completions wake the loop through an eventfd), and
+ * a pool of threads for where io_uring is refused. Both are made, used and destroyed on the loop's
  * thread. io submitted in one loop turn reaches the kernel in one call, before the loop sleeps.
  */
 #pragma once
@@ -15,7 +15,7 @@ struct engine;
 struct job_pool;
 
 enum engine_kind {
-    ENGINE_AUTO,    /* io_uring, or threads when the kernel says no */
+    ENGINE_AUTO, /* io_uring, or threads when the kernel says no */
     ENGINE_URING,
     ENGINE_THREADS,
 };
@@ -30,7 +30,8 @@ int engine_create(enum engine_kind kind, struct ev_loop *loop, struct job_pool *
 /* Only when nothing is under way, and not from within a done(). */
 void engine_destroy(struct engine *engine);
 
-/* Never fails at once: what is wrong with an io comes back through its done(); what has no room waits. */
+/* Never fails at once: what is wrong with an io comes back through its done(); what has no room
+ * waits. */
 void engine_submit(struct engine *engine, struct io *io);
 
 enum engine_kind engine_kind(const struct engine *engine);
@@ -39,8 +40,8 @@ unsigned engine_in_flight(const struct engine *engine);
 /*
  * job_pool: a small pool of threads, one for the whole process, for calls that can sleep on a disk
  * (the thread engine's transfers; the slow lane's open, fallocate, reflink, fsync, stat). Threads
- * start when first needed and end when they have been idle for a while; one stays, so that a submitted
- * job always runs.
+ * start when first needed and end when they have been idle for a while; one stays, so that a
+ * submitted job always runs.
  */
 struct job {
     void (*run)(struct job *job);  /* on a pool thread */

@@ -11,6 +11,7 @@
 
 struct engine_ops {
     enum engine_kind kind;
+    bool groups_syncs; /* see transfer_begin() */
     void (*submit)(struct engine *engine, struct io *io);
     void (*destroy)(struct engine *engine);
 };

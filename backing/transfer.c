@@ -55,12 +55,13 @@ static enum step way_to_zero(const struct io *io, enum step after)
     return way[i];
 }
 
-static enum step first_step(const struct io *io)
+static enum step first_step(const struct io *io, bool groups_syncs)
 {
     switch (io->op) {
     case IO_READ: return STEP_READ;
     case IO_WRITE:
-        return io->is_durable && !io->backing->lacks_dsync ? STEP_WRITE_DURABLE : STEP_WRITE;
+        return io->is_durable && !groups_syncs && !io->backing->lacks_dsync ? STEP_WRITE_DURABLE
+                                                                            : STEP_WRITE;
     case IO_FLUSH: return STEP_SYNC;
     case IO_ZERO:
     case IO_PUNCH: return way_to_zero(io, STEP_NOTHING);
@@ -85,7 +86,7 @@ static int check(const struct io *io)
     return 0;
 }
 
-void transfer_begin(struct io *io)
+void transfer_begin(struct io *io, bool groups_syncs)
 {
     bool is_empty = io->op == IO_FLUSH ? io->backing->is_readonly : io->len_bytes == 0;
 
@@ -93,7 +94,8 @@ void transfer_begin(struct io *io)
     io->engine.retries = 0;
     io->engine.failed_syncs = io->backing->failed_syncs;
     io->result = check(io);
-    io->engine.step = (uint8_t)(io->result != 0 || is_empty ? STEP_NOTHING : first_step(io));
+    io->engine.step =
+        (uint8_t)(io->result != 0 || is_empty ? STEP_NOTHING : first_step(io, groups_syncs));
 }
 
 void transfer_next(const struct io *io, struct call *call)
@@ -141,7 +143,7 @@ static bool over(struct io *io, int result)
     return true;
 }
 
-static bool is_sync(enum step step)
+static bool syncs(enum step step)
 {
     return step == STEP_SYNC || step == STEP_WRITE_DURABLE;
 }
@@ -149,7 +151,7 @@ static bool is_sync(enum step step)
 /* All of its data is where the step put it; is more asked for? */
 static bool data_went(struct io *io)
 {
-    if (io->is_durable && changes_data(io->op) && !is_sync(io->engine.step)) {
+    if (io->is_durable && changes_data(io->op) && !syncs(io->engine.step)) {
         io->engine.step = STEP_SYNC;
         return false;
     }
@@ -157,7 +159,7 @@ static bool data_went(struct io *io)
      * The kernel tells a failed write-back to one fsync of a file only, and marks the pages clean.
      * So whoever was waiting for stable storage at that time is told as well.
      */
-    if (is_sync(io->engine.step) && io->engine.failed_syncs != io->backing->failed_syncs)
+    if (syncs(io->engine.step) && io->engine.failed_syncs != io->backing->failed_syncs)
         return over(io, -EIO);
     return over(io, 0);
 }
@@ -189,7 +191,7 @@ static bool failed(struct io *io, int error)
             return false;
         }
     }
-    if (is_sync(step))
+    if (syncs(step))
         backing->failed_syncs++;
     return over(io, error);
 }
@@ -218,6 +220,11 @@ bool transfer_went(struct io *io, int64_t result)
         return data_went(io);
     }
     return over(io, -EINVAL);
+}
+
+bool transfer_is_sync(const struct io *io)
+{
+    return io->engine.step == STEP_SYNC;
 }
 
 static int64_t call_make(const struct call *call)
@@ -250,6 +257,6 @@ void transfer_run(struct io *io)
 
 void backing_run(struct io *io)
 {
-    transfer_begin(io);
+    transfer_begin(io, false);
     transfer_run(io);
 }

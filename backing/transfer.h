@@ -26,11 +26,18 @@ struct call {
     uint64_t offset_bytes;
 };
 
-void transfer_begin(struct io *io);
+/*
+ * A durable write is one call that writes and syncs, unless the engine groups_syncs: then it is a
+ * write and, when that is done, a sync which one call can do for many.
+ */
+void transfer_begin(struct io *io, bool groups_syncs);
 void transfer_next(const struct io *io, struct call *call);
 
 /* `result` as the kernel gives it: a count or a negative errno. True when io->result is set. */
 bool transfer_went(struct io *io, int64_t result);
+
+/* The next call is CALL_SYNC_DATA. */
+bool transfer_is_sync(const struct io *io);
 
 /* From transfer_begin() to the end on the calling thread. */
 void transfer_run(struct io *io);

@@ -5,8 +5,12 @@
  * low-priority ev_prepare just before the loop sleeps. Completions wake the loop through an
  * eventfd. No more is in the kernel than the completion queue holds, so that none can overflow; the
  * rest waits in `ready`.
+ *
+ * Durable writes share their syncs: the kernel does the buffered writes of one file one after the
+ * other, so with RWF_DSYNC each would wait for the syncs of all before it.
  */
 #include "backing/engine_ops.h"
+#include "backing/sync_groups.h"
 #include "backing/transfer.h"
 
 #include <errno.h>
@@ -34,10 +38,11 @@ struct uring {
     ev_prepare turn;
     ev_timer retry; /* on while the kernel has refused to take what is queued */
     struct io_queue ready;
+    struct sync_groups syncs;
     unsigned in_kernel; /* queued or submitted, and not completed */
 };
 
-static void sqe_fill(struct io_uring_sqe *sqe, struct io *io)
+static void sqe_fill(struct uring *uring, struct io_uring_sqe *sqe, struct io *io)
 {
     struct call call;
 
@@ -53,7 +58,10 @@ static void sqe_fill(struct io_uring_sqe *sqe, struct io *io)
         io_uring_prep_write(sqe, call.fd, call.bytes, (unsigned)call.len_bytes, call.offset_bytes);
         sqe->rw_flags = call.flags;
         break;
-    case CALL_SYNC_DATA: io_uring_prep_fsync(sqe, call.fd, IORING_FSYNC_DATASYNC); break;
+    case CALL_SYNC_DATA:
+        sync_groups_start(&uring->syncs, io);
+        io_uring_prep_fsync(sqe, call.fd, IORING_FSYNC_DATASYNC);
+        break;
     case CALL_FALLOCATE:
         io_uring_prep_fallocate(sqe, call.fd, call.flags, (off_t)call.offset_bytes,
                                 (off_t)call.len_bytes);
@@ -71,7 +79,7 @@ static void fill(struct uring *uring)
 
         if (sqe == NULL)
             break;
-        sqe_fill(sqe, io_queue_take(&uring->ready));
+        sqe_fill(uring, sqe, io_queue_take(&uring->ready));
         uring->in_kernel++;
     }
 }
@@ -104,6 +112,22 @@ static void retry_is_due(struct ev_loop *loop, ev_timer *retry, int events)
     (void)events;
 }
 
+static void make_ready(struct uring *uring, struct io *io)
+{
+    if (!transfer_is_sync(io) || sync_groups_lead(&uring->syncs, io))
+        io_queue_put(&uring->ready, io);
+}
+
+static void call_went(struct uring *uring, struct io *io, int64_t result, struct io_queue *over)
+{
+    if (transfer_is_sync(io))
+        sync_groups_end(&uring->syncs, io, result, over, &uring->ready);
+    else if (transfer_went(io, result))
+        io_queue_put(over, io);
+    else
+        make_ready(uring, io);
+}
+
 static void completions_came(struct ev_loop *loop, ev_io *completed, int events)
 {
     struct uring *uring = completed->data;
@@ -124,7 +148,7 @@ static void completions_came(struct ev_loop *loop, ev_io *completed, int events)
     while ((n = io_uring_peek_batch_cqe(&uring->ring, cqes, REAP_BATCH)) > 0) {
         for (unsigned i = 0; i < n; i++) {
             io = io_uring_cqe_get_data(cqes[i]);
-            io_queue_put(transfer_went(io, cqes[i]->res) ? &over : &uring->ready, io);
+            call_went(uring, io, cqes[i]->res, &over);
         }
         io_uring_cq_advance(&uring->ring, n);
         uring->in_kernel -= n;
@@ -135,9 +159,7 @@ static void completions_came(struct ev_loop *loop, ev_io *completed, int events)
 
 static void uring_submit(struct engine *engine, struct io *io)
 {
-    struct uring *uring = (struct uring *)engine;
-
-    io_queue_put(&uring->ready, io);
+    make_ready((struct uring *)engine, io);
 }
 
 static void uring_destroy(struct engine *engine)
@@ -154,6 +176,7 @@ static void uring_destroy(struct engine *engine)
 
 static const struct engine_ops uring_ops = {
     .kind = ENGINE_URING,
+    .groups_syncs = true,
     .submit = uring_submit,
     .destroy = uring_destroy,
 };

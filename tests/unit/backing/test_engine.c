@@ -281,6 +281,39 @@ static void test_durable_writes_and_flushes_succeed(void **state)
     free(bytes);
 }
 
+/* The engines answer them in groups; each must find its own bytes. */
+static void test_many_durable_writes_and_flushes_at_once_all_come_back(void **state)
+{
+    enum { COUNT = 200, LEN = 4096 };
+    struct io *ios = calloc(COUNT, sizeof(*ios));
+    uint8_t *bytes = pattern((size_t)COUNT * LEN, 4), *again = malloc((size_t)COUNT * LEN);
+
+    (void)state;
+    need_engine();
+    for (size_t i = 0; i < COUNT; i++) {
+        ios[i] = (struct io){
+            .op = i % 10 == 9 ? IO_FLUSH : IO_WRITE,
+            .is_durable = true,
+            .backing = bench.backing,
+            .bytes = bytes + i * LEN,
+            .len_bytes = LEN,
+            .offset_bytes = i * LEN,
+            .result = 1,
+        };
+        submit(&ios[i]);
+    }
+    wait_for_all();
+    assert_int_equal(run(IO_READ, again, COUNT * LEN, 0, false), 0);
+    for (size_t i = 0; i < COUNT; i++) {
+        assert_int_equal(ios[i].result, 0);
+        if (ios[i].op == IO_WRITE)
+            assert_memory_equal(again + i * LEN, bytes + i * LEN, LEN);
+    }
+    free(again);
+    free(bytes);
+    free(ios);
+}
+
 static void zero_middle(enum io_op op)
 {
     uint8_t *bytes = pattern(4 * MIB, 8), *again = malloc(4 * MIB);
@@ -383,6 +416,7 @@ int main(void)
         BOTH(test_file_that_shrank_is_an_error_not_zeros),
         BOTH(test_write_that_fits_by_half_is_an_error),
         BOTH(test_durable_writes_and_flushes_succeed),
+        BOTH(test_many_durable_writes_and_flushes_at_once_all_come_back),
         BOTH(test_zeroed_range_reads_as_zeros_and_nothing_else_does),
         BOTH(test_zeroed_range_reads_as_zeros_where_the_disk_cannot_zero),
         BOTH(test_punched_range_gives_its_space_back),

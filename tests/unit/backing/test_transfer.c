@@ -32,7 +32,7 @@ static struct io begin(struct backing *backing, enum io_op op, bool is_durable)
         .offset_bytes = 500,
     };
 
-    transfer_begin(&io);
+    transfer_begin(&io, false);
     return io;
 }
 
@@ -135,7 +135,7 @@ static void test_range_outside_the_image_makes_no_call(void **state)
             .len_bytes = ranges[i].len_bytes,
         };
 
-        transfer_begin(&io);
+        transfer_begin(&io, false);
         assert_int_equal(next(&io).kind, CALL_NOTHING);
         assert_over(&io, 0, -EINVAL);
     }
@@ -240,7 +240,7 @@ static void test_zeros_are_written_in_bounded_slices(void **state)
     (void)state;
     backing.lacks_punch = backing.lacks_zero_range = true;
     io = (struct io){ .op = IO_ZERO, .backing = &backing, .len_bytes = SIZE_BYTES };
-    transfer_begin(&io);
+    transfer_begin(&io, false);
     for (int i = 0; i < 100 && !is_over; i++) {
         struct call call = next(&io);
 
