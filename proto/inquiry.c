@@ -30,6 +30,11 @@ enum {
     VENDOR_BYTES = 8,
 };
 
+static void builder_slice(struct builder *out, struct slice text)
+{
+    builder_bytes(out, text.bytes, text.len);
+}
+
 /* SPC-4 4.3.1: left-aligned, spaces after it. */
 static void put_text(uint8_t *out, size_t len, const char *text)
 {
@@ -93,11 +98,11 @@ void vpd_serial_number(struct builder *out, const char *serial)
 {
     size_t start = page_begin(out, PERIPHERAL_DISK, VPD_UNIT_SERIAL_NUMBER);
 
-    builder_bytes(out, serial, strlen(serial));
+    builder_slice(out, slice_str(serial));
     page_end(out, start);
 }
 
-/* The header of a designator with `len` bytes after it, SPC-4 7.8.6.1; NULL when the room is gone.
+/* A designator's header, SPC-4 7.8.6.1, and `len` bytes for the rest; NULL without room for them.
  */
 static uint8_t *designator(struct builder *out, uint8_t code_set, uint8_t kind, size_t len)
 {
@@ -114,45 +119,44 @@ static uint8_t *designator(struct builder *out, uint8_t code_set, uint8_t kind, 
 }
 
 /* SPC-4 7.8.6.11: UTF-8, terminated and padded with NULs to a multiple of four. */
-static void scsi_name(struct builder *out, uint8_t association, const char *name,
-                      const char *suffix)
+static void scsi_name(struct builder *out, uint8_t association, struct slice name,
+                      struct slice suffix)
 {
-    size_t name_len = strlen(name), suffix_len = strlen(suffix);
-    size_t len = (name_len + suffix_len + 1 + 3) & ~(size_t)3;
+    size_t len = (name.len + suffix.len + 1 + 3) & ~(size_t)3;
     uint8_t *p = designator(out, CODE_SET_UTF8, (uint8_t)(association | DESIGNATOR_SCSI_NAME), len);
 
     if (!p)
         return;
-    memcpy(p, name, name_len);
-    memcpy(p + name_len, suffix, suffix_len);
+    memcpy(p, name.bytes, name.len);
+    memcpy(p + name.len, suffix.bytes, suffix.len);
 }
 
 /* ",t,0xTPGT", the tail of an iSCSI target port's name, RFC 7143 4.4.1. */
-static void port_suffix(char out[10], uint16_t portal_group)
+static struct slice port_suffix(char out[9], uint16_t portal_group)
 {
     static const char digits[] = "0123456789abcdef";
 
     memcpy(out, ",t,0x", 5);
     for (unsigned i = 0; i < 4; i++)
         out[5 + i] = digits[portal_group >> (12 - 4 * i) & 0xf];
-    out[9] = '\0';
+    return slice_of(out, 9);
 }
 
 void vpd_device_identification(struct builder *out, const struct vpd_identification_facts *facts)
 {
     size_t start = page_begin(out, PERIPHERAL_DISK, VPD_DEVICE_IDENTIFICATION);
-    size_t serial_len = strlen(facts->serial);
-    char suffix[10];
+    struct slice serial = slice_str(facts->serial), target = slice_str(facts->target_name);
+    char suffix[9];
     uint8_t *p;
 
     p = designator(out, CODE_SET_BINARY, ASSOCIATION_UNIT | DESIGNATOR_NAA, NAA_BYTES);
     if (p)
         memcpy(p, facts->naa, NAA_BYTES);
     p = designator(out, CODE_SET_ASCII, ASSOCIATION_UNIT | DESIGNATOR_T10,
-                   VENDOR_BYTES + serial_len);
+                   VENDOR_BYTES + serial.len);
     if (p) {
         put_text(p, VENDOR_BYTES, facts->vendor);
-        memcpy(p + VENDOR_BYTES, facts->serial, serial_len);
+        memcpy(p + VENDOR_BYTES, serial.bytes, serial.len);
     }
     p = designator(out, CODE_SET_BINARY, ASSOCIATION_PORT | DESIGNATOR_RELATIVE_PORT, 4);
     if (p)
@@ -160,9 +164,8 @@ void vpd_device_identification(struct builder *out, const struct vpd_identificat
     p = designator(out, CODE_SET_BINARY, ASSOCIATION_PORT | DESIGNATOR_PORT_GROUP, 4);
     if (p)
         put_be16(p + 2, facts->target_port_group);
-    port_suffix(suffix, facts->target_port_group);
-    scsi_name(out, ASSOCIATION_PORT, facts->target_name, suffix);
-    scsi_name(out, ASSOCIATION_DEVICE, facts->target_name, "");
+    scsi_name(out, ASSOCIATION_PORT, target, port_suffix(suffix, facts->target_port_group));
+    scsi_name(out, ASSOCIATION_DEVICE, target, slice_of("", 0));
     page_end(out, start);
 }
 

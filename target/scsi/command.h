@@ -106,7 +106,7 @@ struct command {
     struct itl *itl;
     TAILQ_ENTRY(command) nexus_link;
     uint64_t arrival; /* nexus.c's: its place among all commands of its worker */
-    uint16_t pins; /* why it cannot be over yet: io in flight, a handler on the stack, ... */
+    uint16_t pins;    /* why it cannot be over yet: io in flight, a handler on the stack, ... */
     bool is_started, is_held, is_running, is_finishing;
     uint64_t started_ns;
     /* what the handler of this opcode needs between its steps; each declares its own struct and

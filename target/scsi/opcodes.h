@@ -2,7 +2,8 @@
  * opcodes: the one table of what the device server does.
  *
  * It drives dispatch, reservation and unit attention checks, the CDB mask and LBA checks, REPORT
- * SUPPORTED OPERATION CODES and statistics names. A row without a reservation class does not compile.
+ * SUPPORTED OPERATION CODES and statistics names. A row without a reservation class does not
+ * compile.
  */
 #pragma once
 
@@ -19,12 +20,13 @@ enum data_direction {
 };
 
 enum ua_class {
-    UA_REPORT,  /* a pending unit attention ends the command */
-    UA_KEEP,    /* INQUIRY, REPORT LUNS: goes on, the condition stays (SAM-5 5.14) */
-    UA_TELL,    /* REQUEST SENSE: the condition is its data */
+    UA_REPORT, /* a pending unit attention ends the command */
+    UA_KEEP,   /* INQUIRY, REPORT LUNS: goes on, the condition stays (SAM-5 5.14) */
+    UA_TELL,   /* REQUEST SENSE: the condition is its data */
 };
 
-/* Where the CDB has its LBA and length, and that both must lie on the unit (checked before run()). */
+/* Where the CDB has its LBA and length, and that both must lie on the unit (checked before run()).
+ */
 enum lba_rule {
     LBA_NONE,
     LBA_6,
@@ -54,10 +56,11 @@ struct opcode_row {
     unsigned needs;
     uint8_t cdb_len;
     uint8_t usage[OPCODE_USAGE_BYTES]; /* CDB usage data, SPC-4 6.35: a bit not set must be zero */
-    void (*out)(struct command *command, struct burst *burst); /* Data-Out has come; DATA_OUT rows */
-    void (*in_resume)(struct command *command);                /* there is room again; may be NULL */
-    /* Called once as the command finishes, however it does, if run() was: stop waiting for gates, give
-     * bursts back. io in flight goes on. NULL: nothing to do. */
+    void (*out)(struct command *command,
+                struct burst *burst);           /* Data-Out has come; DATA_OUT rows */
+    void (*in_resume)(struct command *command); /* there is room again; may be NULL */
+    /* Called once as the command finishes, however it does, if run() was: stop waiting for gates,
+     * give bursts back. io in flight goes on. NULL: nothing to do. */
     void (*let_go)(struct command *command);
 };
 
@@ -65,7 +68,8 @@ struct opcode_row {
 extern const struct opcode_row opcode_table[];
 extern const unsigned opcode_count;
 
-/* The row for this CDB; NULL with *known_opcode telling whether only the service action is unknown. */
+/* The row for this CDB; NULL with *known_opcode telling whether only the service action is unknown.
+ */
 const struct opcode_row *opcode_find(const uint8_t *cdb, bool *known_opcode);
 
 /* Is there such a row? What INQUIRY and the limits tell of a feature hangs on it. */
