@@ -18,6 +18,7 @@
 #include <inttypes.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -494,6 +495,7 @@ int main(int argc, char **argv)
     unsigned started = 0;
 
     parse_options(argc, argv);
+    signal(SIGPIPE, SIG_IGN); /* a lost connection is an error to libiscsi's send, no more */
     for (; started < options.sessions; started++) {
         struct session *session = &sessions[started];
 
