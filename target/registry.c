@@ -261,11 +261,9 @@ static int lun_add(struct change *change, struct served *served, const char *tar
         result = conf_write_managed(registry->model, error, SERVED_ERROR_MAX);
     }
     if (result < 0) {
-        struct unit *unit = served_unit(served, number);
         if (*map)
             lun_map_put(*map);
-        unit_take(served, unit);
-        unit_free(unit);
+        unit_undo(served, served_unit(served, number));
     }
     return result;
 }
@@ -425,6 +423,7 @@ void registry_lun_resize(struct registry *registry, const char *target_name, uns
 static int add_target(struct registry *registry, const char *name, struct served **out,
                       struct lun_map **map, char error[SERVED_ERROR_MAX])
 {
+    struct unit *unit;
     const struct model_target *target;
     int result = check_model(registry, error, SERVED_ERROR_MAX);
 
@@ -444,6 +443,8 @@ static int add_target(struct registry *registry, const char *name, struct served
     if (result < 0) {
         if (*map)
             lun_map_put(*map);
+        while ((unit = TAILQ_FIRST(&(*out)->units)))
+            unit_undo(*out, unit);
         node_remove(&registry->nodes, (*out)->node);
         served_close(&registry->targets, *out);
     }

@@ -286,47 +286,71 @@ static int open_lu(struct backing *backing, const struct model_lun *declared,
     return result;
 }
 
-int unit_open(const struct served_list *all, struct served *served,
-              const struct model_lun *declared, char error[SERVED_ERROR_MAX])
+/* What a failed opening has made holds nobody's data yet. */
+static void remove_made(const struct unit *unit, const char *image, const char *sidecar)
+{
+    if (unit->has_made_sidecar)
+        unlink(sidecar);
+    if (unit->has_made_image)
+        unlink(image);
+}
+
+static int open_unit(const struct served_list *all, struct unit *unit,
+                     const struct model_lun *declared, const char *sidecar,
+                     char error[SERVED_ERROR_MAX])
 {
     struct backing *backing = NULL;
     struct identity identity;
-    struct lu *lu = NULL;
-    char *sidecar = NULL;
+
+    unit->has_made_image = access(declared->path, F_OK) < 0;
+    unit->has_made_sidecar = access(sidecar, F_OK) < 0;
+    int result = open_image(all, declared, &backing, error);
+    if (result < 0)
+        return result;
+    result = load_identity(all, declared, &identity, error);
+    if (result == 0)
+        result = open_lu(backing, declared, &identity, &unit->lu, error);
+    if (result < 0) {
+        backing_close(backing);
+        remove_made(unit, declared->path, sidecar);
+    }
+    return result;
+}
+
+int unit_open(const struct served_list *all, struct served *served,
+              const struct model_lun *declared, char error[SERVED_ERROR_MAX])
+{
     bool had_unit = served_unit(served, declared->lun) != NULL;
     struct unit *unit = unit_make(served, declared->lun);
+    char *sidecar = NULL;
     int result = -ENOMEM;
 
     snprintf(error, SERVED_ERROR_MAX, "no memory for LUN %u", declared->lun);
-    if (!unit || asprintf(&sidecar, "%s.nestor", declared->path) < 0)
-        goto out;
-    bool had_image = access(declared->path, F_OK) == 0, had_sidecar = access(sidecar, F_OK) == 0;
-
-    result = open_image(all, declared, &backing, error);
-    if (result == 0) {
-        result = load_identity(all, declared, &identity, error);
-        if (result == 0)
-            result = open_lu(backing, declared, &identity, &lu, error);
-        if (result < 0) {
-            backing_close(backing);
-            /* what this call has made holds nobody's data yet */
-            if (!had_sidecar)
-                unlink(sidecar);
-            if (!had_image)
-                unlink(declared->path);
-        }
+    if (unit && asprintf(&sidecar, "%s.nestor", declared->path) >= 0) {
+        result = open_unit(all, unit, declared, sidecar, error);
+        free(sidecar);
     }
-out:
     if (result == 0) {
         free(unit->problem);
         unit->problem = NULL;
-        unit->lu = lu;
     } else if (unit && !had_unit) {
         unit_take(served, unit);
         unit_free(unit);
     }
-    free(sidecar);
     return result;
+}
+
+void unit_undo(struct served *served, struct unit *unit)
+{
+    char *image = strdup(backing_path(unit->lu->backing)), *sidecar = NULL;
+
+    if (image && asprintf(&sidecar, "%s.nestor", image) >= 0) {
+        remove_made(unit, image, sidecar);
+        free(sidecar);
+    }
+    free(image);
+    unit_take(served, unit);
+    unit_free(unit);
 }
 
 /* ---- LUN maps ---- */

@@ -21,6 +21,7 @@ struct unit {
     unsigned lun;
     struct lu *lu;
     char *problem;
+    bool has_made_image, has_made_sidecar; /* by unit_open(), for unit_undo() */
     TAILQ_ENTRY(unit) link;
 };
 TAILQ_HEAD(unit_list, unit);
@@ -58,6 +59,9 @@ int unit_set_problem(struct served *served, unsigned lun, const char *problem);
 /* Takes the unit out of its target; close it with unit_free() when no map names it. */
 void unit_take(struct served *served, struct unit *unit);
 void unit_free(struct unit *unit);
+/* For a change that fails after unit_open(): takes it out, closes it, and removes the files that it
+ * made. */
+void unit_undo(struct served *served, struct unit *unit);
 
 /* The LUN map that the declared target's masks and the open units make. NULL: no memory. */
 struct lun_map *served_map(const struct served *served, const struct model_target *declared);
