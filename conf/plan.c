@@ -214,9 +214,10 @@ static int plan_targets(struct plan *plan, const struct model *from, const struc
     for (unsigned i = 0; i < from->target_count && error == 0; i++) {
         const struct model_target *target = &from->targets[i];
         if (!model_find_target(to, target->name))
-            error = add_step(plan, PLAN_TARGET_REMOVE, target->name, 0,
-                             "remove target %s and its %u LUNs; its sessions end, the images stay",
-                             target->name, target->lun_count);
+            error =
+                add_step(plan, PLAN_TARGET_REMOVE, target->name, 0,
+                         "remove target %s with its %u LUN%s; its sessions end, the images stay",
+                         target->name, target->lun_count, target->lun_count == 1 ? "" : "s");
     }
     for (unsigned i = 0; i < to->target_count && error == 0; i++) {
         const struct model_target *target = &to->targets[i];

@@ -56,7 +56,7 @@ static void tell_systemd(const char *state)
 
 /* ---- the configuration ---- */
 
-/* A model from the file with the command line over it; NULL when it is not good. */
+/* NULL when the configuration is not good. */
 static struct model *load(const struct options *options, struct model_problems *problems,
                           struct model_problems *notes)
 {
@@ -65,15 +65,6 @@ static struct model *load(const struct options *options, struct model_problems *
     if (!model)
         return NULL;
     int error = conf_load(options->config, model, problems, notes);
-    if (options->socket && error != -ENOMEM) {
-        char *path = strdup(options->socket);
-        if (path) {
-            free(model->admin_socket);
-            model->admin_socket = path;
-        } else {
-            error = -ENOMEM;
-        }
-    }
     if (options->is_check && error != -ENOMEM && model->file_count > 0 &&
         conf_check_files(model, problems) < 0)
         error = -EINVAL;
@@ -258,7 +249,7 @@ static bool open_doors(struct daemon *daemon)
         .home = &daemon->home,
     };
     struct admin_options admin = {
-        .path = model->admin_socket,
+        .path = daemon->options->socket ? daemon->options->socket : model->admin_socket,
         .group = model->admin_group,
         .loop = daemon->loop,
         .registry = daemon->registry,
@@ -322,8 +313,11 @@ static int run(const struct options *options)
     admin_close(daemon.admin);
     if (daemon.registry)
         registry_destroy(daemon.registry);
-    if (daemon.workers)
+    if (daemon.workers) {
+        for (unsigned i = 0; i < daemon.workers->count; i++)
+            scsi_worker_close(daemon.workers->worker[i]);
         workers_stop(daemon.workers);
+    }
     mailbox_close(&daemon.home);
     ev_loop_destroy(daemon.loop);
     return status;
