@@ -40,11 +40,10 @@ def test_idle_session_is_pinged():
 
 def test_session_that_does_not_answer_pings_is_closed():
     with Daemon(nop_interval=1, nop_timeout=1) as daemon:
-        with session(daemon) as dead, session(daemon, isid=0x00023D000002) as alive:
-            dead.answer_pings = False
-            dead.expect_closed()
-            alive.pump(lambda: alive.pings, "a ping of the target")
-            alive.command(TEST_UNIT_READY).good()
+        with session(daemon) as dead:
+            came = dead.expect_closed()
+            expect("the ping that was not answered", ["NOP-In"], [pdu.name for pdu in came])
+            expect("is asking for an answer", False, came[0].ttt == RESERVED_TAG)
         expect_good_initiator(daemon)
 
 
@@ -128,7 +127,7 @@ def test_text_that_is_none_is_rejected():
                 i.send(Pdu(p.TEXT_REQUEST, itt=i.itt(), ttt=RESERVED_TAG, cmd_sn=i.take_cmd_sn(),
                            exp_stat_sn=i.exp_stat_sn, data=text))
                 try:
-                    i.drain()
+                    i.ping(b"after", immediate=True)
                 except Closed:
                     pass
         expect_good_initiator(daemon)
@@ -195,7 +194,7 @@ def test_a_command_with_the_reserved_tag_is_refused():
                           exp_stat_sn=i.exp_stat_sn)
             i.send(command)
             try:
-                i.drain()
+                i.ping(b"after", immediate=True)
                 expect("answers to a command with the reserved tag", [p.REJECT],
                        [x.opcode for x in i.inbox])
             except Closed:
@@ -204,7 +203,7 @@ def test_a_command_with_the_reserved_tag_is_refused():
 
 
 def test_sessions_that_are_idle_stay():
-    """Pings that are answered keep it; three intervals, by the target's own count."""
-    with Daemon(nop_interval=1, nop_timeout=1) as daemon, session(daemon) as i:
-        i.pump(lambda: i.pings >= 3, "three pings", timeout=10 * SLOWNESS)
+    """Pings that are answered keep it, longer than an interval and the time-out together."""
+    with Daemon(nop_interval=1, nop_timeout=2) as daemon, session(daemon) as i:
+        i.pump(lambda: i.pings >= 4, "four pings", timeout=10 * SLOWNESS)
         i.command(TEST_UNIT_READY).good()
