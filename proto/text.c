@@ -145,14 +145,16 @@ static unsigned hex_digit(uint8_t c)
 
 int text_number(struct slice value, uint64_t *number)
 {
-    const uint8_t *at = value.bytes, *end = value.bytes + value.len;
     unsigned base = 10;
     uint64_t sum = 0;
 
+    if (value.len == 0)
+        return -EINVAL;
+    const uint8_t *at = value.bytes, *end = value.bytes + value.len;
     if (value.len > 2 && at[0] == '0' && (at[1] == 'x' || at[1] == 'X')) {
         base = 16;
         at += 2;
-    } else if (value.len == 0 || (value.len > 1 && at[0] == '0')) {
+    } else if (value.len > 1 && at[0] == '0') {
         return -EINVAL; /* a decimal-constant has no leading zero: is it octal or not? */
     }
     for (const uint8_t *p = at; p < end; p++) {

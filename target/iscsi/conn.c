@@ -293,6 +293,11 @@ void conn_reject(struct conn *conn, enum reject_reason reason)
     log_peer("rejected a %s PDU from %s: reason %#x (RFC 7143 11.17.1)", pdu_name(conn->pdu.opcode),
              conn->peer_text, reason);
     struct pdu reject = { .opcode = PDU_REJECT, .initiator_task_tag = TAG_RESERVED };
+    if (conn->session && conn->session->is_in_turn) {
+        /* RFC 7143 7.3: the CmdSN of a rejected command is not considered received */
+        conn->session->exp_cmd_sn--;
+        conn->session->is_in_turn = false;
+    }
     reject.reject.reason = (uint8_t)reason;
     reject.reject.stat_sn = conn->stat_sn++;
     if (conn->session) {

@@ -138,6 +138,11 @@ void management_start(struct session *session, const struct pdu *pdu, struct sli
     case TMF_ABORT_TASK: abort_task(management, request); return;
     case TMF_TASK_REASSIGN: finish(management, TMF_RESPONSE_REASSIGN_NOT_SUPPORTED); return;
     default:
+        /* commands that came before it and wait for their turn belong to the task set as well */
+        session_cancel_held(session, request->cmd_sn,
+                            request->function == TMF_TARGET_WARM_RESET ||
+                                request->function == TMF_TARGET_COLD_RESET,
+                            pdu->lun);
         management->scsi.function = request->function;
         management->scsi.nexus = &session->nexus;
         management->scsi.lun = pdu->lun;

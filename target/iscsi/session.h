@@ -57,7 +57,8 @@ struct session {
     struct task_list waiting_for_memory;       /* Data-Out that there was no buffer for */
     ev_timer memory_retry;
     uint64_t solicited_bytes; /* memory promised to data that was asked for */
-    struct held_pdu *held;    /* came before its turn, ascending CmdSN */
+    bool is_in_turn; /* a numbered PDU is running: if it is rejected, its number is free again */
+    struct held_pdu *held; /* came before its turn, ascending CmdSN */
     unsigned held_count;
     bool has_aborted_receiving; /* Data-Out of tasks that are gone may still come, and is dropped */
 
@@ -143,6 +144,9 @@ void session_in_order(struct session *session, struct pdu_data *data, session_ru
  * number counts as used then, so that the ones behind it go on).
  */
 void session_cancel_in_order(struct session *session, uint32_t referenced_tag, uint32_t ref_cmd_sn);
+
+/* The same for all commands before `cmd_sn`: of one LUN, or of every LUN. */
+void session_cancel_held(struct session *session, uint32_t cmd_sn, bool is_every_lun, uint64_t lun);
 
 /* Data-Out for a command that is being held is held with it. True: it is. */
 bool session_hold_with_command(struct session *session, struct pdu_data *data, session_run *run);

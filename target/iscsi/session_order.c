@@ -81,7 +81,9 @@ static void release(struct session *session)
         struct pdu_data data = { .bytes = held->bytes + held->ahs_len,
                                  .len = held->data_len,
                                  .is_digest_wrong = held->is_digest_wrong };
+        session->is_in_turn = is_command;
         held->run(session, &held->pdu, slice_of(held->bytes, held->ahs_len), &data);
+        session->is_in_turn = false;
         free(held);
     }
 }
@@ -102,7 +104,9 @@ void session_in_order(struct session *session, struct pdu_data *data, session_ru
     uint32_t cmd_sn = pdu_cmd_sn(&conn->pdu);
     if (cmd_sn == session->exp_cmd_sn) {
         session->exp_cmd_sn++;
+        session->is_in_turn = true;
         run(session, &conn->pdu, conn->ahs, data);
+        session->is_in_turn = false;
         if (session->held)
             release(session);
         return;
@@ -155,6 +159,14 @@ void session_cancel_in_order(struct session *session, uint32_t referenced_tag, u
     else
         hold(session, &nothing, run_nothing, ref_cmd_sn);
     release(session);
+}
+
+void session_cancel_held(struct session *session, uint32_t cmd_sn, bool is_every_lun, uint64_t lun)
+{
+    for (struct held_pdu *held = session->held; held; held = held->next)
+        if ((held->pdu.opcode == PDU_SCSI_COMMAND || held->pdu.opcode == PDU_DATA_OUT) &&
+            serial_before(held->cmd_sn, cmd_sn) && (is_every_lun || held->pdu.lun == lun))
+            held->run = run_nothing;
 }
 
 void session_drop_held(struct session *session)
