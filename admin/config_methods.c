@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 
 /* The person's file: the first that the model in force was read from. NULL: there was none. */
 static const char *config_path(const struct call *call)
@@ -46,6 +47,15 @@ static void loaded_free(struct loaded *loaded)
     model_problems_free(&loaded->notes);
 }
 
+/* A pipe would keep the main thread waiting, /dev/zero would fill the memory. */
+static bool is_regular(const char *path, int *error)
+{
+    struct stat stat_of;
+
+    *error = stat(path, &stat_of) == 0 ? -EINVAL : -errno;
+    return *error == -EINVAL && S_ISREG(stat_of.st_mode);
+}
+
 /* False: the call has been refused, for want of a file or of memory. What is wrong in it, is the
  * caller's. */
 static bool load(struct call *call, const char *path, struct loaded *loaded)
@@ -53,6 +63,11 @@ static bool load(struct call *call, const char *path, struct loaded *loaded)
     *loaded = (struct loaded){ .path = path };
     if (!path) {
         call_refuse(call, -ENOENT, "nestord was started without a config file; name one");
+        return false;
+    }
+    if (!is_regular(path, &loaded->error)) {
+        call_refuse(call, loaded->error, "%s cannot be read: %s", path,
+                    loaded->error == -EINVAL ? "it is no regular file" : strerror(-loaded->error));
         return false;
     }
     loaded->model = calloc(1, sizeof *loaded->model);

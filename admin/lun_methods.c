@@ -59,10 +59,11 @@ static bool show_lun(void *context, const struct registry_lun_view *view)
 void handle_lun_show(struct call *call)
 {
     const struct model_target *target = call_target(call);
-    struct wanted_lun wanted = { .lun = call_number(call, "lun") };
+    struct wanted_lun wanted = { 0 };
 
     if (!target)
         return;
+    wanted.lun = call_number(call, "lun");
     registry_each_lun(call->daemon->registry, target->name, show_lun, &wanted);
     if (wanted.is_found)
         call_finish(call, wanted.shown);

@@ -7,6 +7,8 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 static struct fake_daemon fake;
@@ -230,6 +232,65 @@ static void test_part_of_a_target_name_is_not_enough(void **state)
     expect_refused("ENOENT", "iqn.2026-11.lab.nestor:vmfs, iqn.2026-11.lab.nestor:iso");
 }
 
+/* The call was over, and still looked at, when the target was not found. */
+static void test_unknown_target_is_refused_by_every_method(void **state)
+{
+    static const char *const methods[] = { "target.show", "target.remove", "lun.list",
+                                           "lun.show",    "lun.add",       "lun.remove",
+                                           "lun.resize",  "session.list",  "reservation.show",
+                                           "stats" };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++) {
+        const char *params = "{'target':'none'}";
+
+        if (strcmp(methods[i], "lun.add") == 0)
+            params = "{'target':'none','lun':0,'path':'/a'}";
+        else if (strcmp(methods[i], "lun.resize") == 0)
+            params = "{'target':'none','lun':0,'size':'1G'}";
+        else if (strncmp(methods[i], "lun.", 4) == 0 && strcmp(methods[i], "lun.list") != 0)
+            params = "{'target':'none','lun':0}";
+        ask(methods[i], params);
+        expect_refused("ENOENT", "no target \"none\"");
+        assert_string_equal(fake.asked, "");
+    }
+}
+
+static void test_config_that_is_no_file_is_not_waited_for(void **state)
+{
+    char folder[] = "/tmp/nestor-test-XXXXXX", params[96], path[64];
+
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/pipe", folder);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    snprintf(params, sizeof params, "{'path':'%s'}", path);
+    ask("config.check", params);
+    expect_refused("EINVAL", "no regular file");
+    ask("config.check", "{'path':'/dev/zero'}");
+    expect_refused("EINVAL", "no regular file");
+    ask("config.check", "{'path':'/nonexistent'}");
+    expect_refused("ENOENT", "/nonexistent cannot be read");
+    unlink(path);
+    rmdir(folder);
+}
+
+static void test_config_check_tells_every_mistake(void **state)
+{
+    char path[] = "/tmp/nestor-test-XXXXXX", params[96];
+    int fd = mkstemp(path);
+    FILE *file = fdopen(fd, "w");
+
+    (void)state;
+    fputs("workers = \"many\";\nportalz = [];\n", file);
+    fclose(file);
+    snprintf(params, sizeof params, "{'path':'%s'}", path);
+    ask("config.check", params);
+    assert_true(json_is_false(json_object_get(result(), "ok")));
+    assert_true(json_array_size(json_object_get(result(), "problems")) >= 2);
+    unlink(path);
+}
+
 static void test_ambiguous_target_is_refused_with_the_choices(void **state)
 {
     (void)state;
@@ -433,6 +494,9 @@ int main(void)
         WITH_FAKE(test_status_tells_what_is_not_served_and_why),
         WITH_FAKE(test_target_is_found_by_name_alias_and_end_of_name),
         WITH_FAKE(test_part_of_a_target_name_is_not_enough),
+        WITH_FAKE(test_unknown_target_is_refused_by_every_method),
+        WITH_FAKE(test_config_that_is_no_file_is_not_waited_for),
+        WITH_FAKE(test_config_check_tells_every_mistake),
         WITH_FAKE(test_ambiguous_target_is_refused_with_the_choices),
         WITH_FAKE(test_lun_list_of_a_target_leaves_others_out),
         WITH_FAKE(test_lun_shows_size_served_and_state),
