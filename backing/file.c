@@ -76,6 +76,8 @@ static int open_failed(const struct backing_options *options, int number,
                           path);
         return refuse(error, number, "%s: there is no such image; correct path, or make it first",
                       path);
+    case -EEXIST:
+        return refuse(error, -ENOENT, "%s: is a link to something that is not there", path);
     case -EACCES:
     case -EPERM:
         return refuse(
@@ -130,7 +132,7 @@ static int fsync_folder(const char *path)
     fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return -errno;
-    error = fsync(fd) == 0 ? 0 : -errno;
+    error = fsync(fd) == 0 || errno == EINVAL ? 0 : -errno; /* EINVAL: folders know no sync here */
     close(fd);
     return error;
 }

@@ -21,8 +21,6 @@
 
 enum {
     SUBMISSIONS = 256,
-    COMPLETIONS =
-        2 * SUBMISSIONS, /* io_uring_setup(2): twice the submissions unless told otherwise */
     REAP_BATCH = 64,
 };
 
@@ -74,7 +72,7 @@ static void sqe_fill(struct uring *uring, struct io_uring_sqe *sqe, struct io *i
 
 static void fill(struct uring *uring)
 {
-    while (uring->ready.first != NULL && uring->in_kernel < COMPLETIONS) {
+    while (uring->ready.first != NULL && uring->in_kernel < uring->ring.cq.ring_entries) {
         struct io_uring_sqe *sqe = io_uring_get_sqe(&uring->ring);
 
         if (sqe == NULL)

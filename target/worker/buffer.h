@@ -2,8 +2,8 @@
  * buffer: memory for data on its way, in a few sizes, kept by a worker for reuse.
  *
  * A pool belongs to one worker; its calls come from there only. All pools together keep to one
- * limit (`memory_limit` in the config): past it buffer_get() answers NULL and the caller pushes back
- * (TASK SET FULL, or it stops reading from the socket). Buffers are not zeroed.
+ * limit (`memory_limit` in the config): past it buffer_get() answers NULL and the caller pushes
+ * back (TASK SET FULL, or it stops reading from the socket). Buffers are not zeroed.
  */
 #pragma once
 

@@ -29,5 +29,5 @@ void log_debug(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* For what a peer can provoke as often as it likes: rate-limited, level warning. */
 void log_peer(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* Copies bytes for a log line: everything unprintable becomes '?', cut to cap - 1. Returns `out`. */
+/* Copies bytes for a log line: what is unprintable becomes '?', cut to cap - 1. Returns `out`. */
 const char *log_text(char *out, size_t cap, const void *bytes, size_t len);

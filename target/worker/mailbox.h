@@ -1,9 +1,9 @@
 /*
  * mailbox: how one thread hands work to another's event loop.
  *
- * A message is owned by the poster until posted, by the receiver's run() afterwards. Messages from one
- * thread run in the order in which it posted them. Posting takes no lock that is held across work and
- * allocates nothing, so it may be done from anywhere.
+ * A message is owned by the poster until posted, by the receiver's run() afterwards. Messages from
+ * one thread run in the order in which it posted them. Posting takes no lock that is held across
+ * work and allocates nothing, so it may be done from anywhere.
  */
 #pragma once
 

@@ -51,7 +51,8 @@ struct workers {
     struct job_pool *jobs;
 };
 
-/* Starts the threads; they sleep until the first message. 0 or a negative errno, nothing left behind. */
+/* Starts the threads; they sleep until the first message. 0, or a negative errno and nothing left.
+ */
 int workers_start(const struct workers_options *options, struct workers **out);
 
 /* Stops the loops and joins the threads. Everything above must be closed before. */

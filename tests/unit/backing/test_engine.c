@@ -7,11 +7,16 @@
 #include <stddef.h>
 #include <cmocka.h>
 #include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* Every test runs over io_uring and over threads. */
@@ -400,6 +405,55 @@ static void test_auto_takes_threads_only_with_a_reason(void **state)
     engine_destroy(engine);
 }
 
+/* What a container's filter does: every system call passes but this one. */
+static void forbid_io_uring(void)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog filter = { sizeof(code) / sizeof(code[0]), code };
+
+    assert_int_equal(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+    assert_int_equal(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter), 0);
+}
+
+/* In a process of its own, since a filter never comes off; 0 when all was as it should be. */
+static int use_without_io_uring(void)
+{
+    void *state = (void *)&uring;
+    uint8_t bytes[512];
+    const char *reason = NULL;
+
+    forbid_io_uring();
+    setup(&state);
+    if (bench.engine != NULL)
+        return 1;
+    if (engine_create(ENGINE_AUTO, bench.loop, bench.jobs, &bench.engine, &reason) != 0)
+        return 2;
+    if (engine_kind(bench.engine) != ENGINE_THREADS || reason == NULL ||
+        strstr(reason, "not permit") == NULL)
+        return 3;
+    if (run(IO_READ, bytes, sizeof(bytes), 0, false) != 0)
+        return 4;
+    return teardown(&state);
+}
+
+static void test_forbidden_io_uring_gives_way_to_threads(void **state)
+{
+    int status = 0;
+    pid_t child = fork();
+
+    (void)state;
+    if (child == 0)
+        _exit(use_without_io_uring());
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 #define BOTH(test)                                                                                 \
     { #test " (io_uring)", test, setup, teardown, (void *)&uring },                                \
     {                                                                                              \
@@ -423,6 +477,7 @@ int main(void)
         BOTH(test_nothing_to_transfer_is_done_at_once_and_well),
         BOTH(test_loop_sleeps_when_nothing_is_under_way),
         BOTH(test_auto_takes_threads_only_with_a_reason),
+        cmocka_unit_test(test_forbidden_io_uring_gives_way_to_threads),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

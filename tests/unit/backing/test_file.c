@@ -78,6 +78,17 @@ static void test_missing_readonly_image_is_never_made(void **state)
     assert_int_not_equal(access(scratch->path, F_OK), 0);
 }
 
+static void test_link_to_nothing_is_refused(void **state)
+{
+    struct scratch *scratch = *state;
+    struct backing_error error;
+    struct backing *backing;
+
+    assert_int_equal(symlink("nothing", scratch->path), 0);
+    assert_int_equal(open_path(scratch->path, MIB, false, &backing, &error), -ENOENT);
+    assert_non_null(strstr(error.text, "is a link to something that is not there"));
+}
+
 static void test_missing_folder_is_named(void **state)
 {
     struct scratch *scratch = *state;
@@ -391,6 +402,7 @@ int main(void)
         TEST(test_new_image_is_sparse_and_as_large_as_declared),
         TEST(test_missing_image_without_size_is_refused),
         TEST(test_missing_readonly_image_is_never_made),
+        TEST(test_link_to_nothing_is_refused),
         TEST(test_missing_folder_is_named),
         TEST(test_image_smaller_than_declared_is_refused_with_both_sizes),
         TEST(test_larger_image_is_served_to_the_declared_size),
