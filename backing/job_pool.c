@@ -19,8 +19,7 @@ struct job_pool {
     unsigned waiting_jobs, idle_threads, threads, max_threads;
     bool is_ending;
 
-    /* Each thread that ends joins the one that ended before it; the last is left to the pool's end.
-     */
+    /* A thread that ends joins the one that ended before it; the last is left to the pool. */
     bool has_ended_thread;
     pthread_t ended_thread;
 };

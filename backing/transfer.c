@@ -33,8 +33,7 @@ static bool changes_data(enum io_op op)
     return op == IO_WRITE || op == IO_ZERO || op == IO_PUNCH;
 }
 
-/* The best way to zero that is left after `after`; both ways in the end come down to writing zeros.
- */
+/* The best way to zero that is left after `after`; the last is to write zeros. */
 static enum step way_to_zero(const struct io *io, enum step after)
 {
     static const enum step ways[2][3] = {

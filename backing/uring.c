@@ -179,8 +179,7 @@ static const struct engine_ops uring_ops = {
     .destroy = uring_destroy,
 };
 
-/* The best set-up that this kernel knows (5.18, 5.19 and 6.1 brought them), down to a plain ring.
- */
+/* The best set-up that this kernel knows (6.1, 5.19, 5.18 brought them), or a plain ring. */
 static int ring_open(struct uring *uring)
 {
     static const unsigned flags[] = {

@@ -51,8 +51,7 @@ struct workers {
     struct job_pool *jobs;
 };
 
-/* Starts the threads; they sleep until the first message. 0, or a negative errno and nothing left.
- */
+/* Starts the threads, which sleep until the first message. 0, or a negative errno and no trace. */
 int workers_start(const struct workers_options *options, struct workers **out);
 
 /* Stops the loops and joins the threads. Everything above must be closed before. */
