@@ -46,6 +46,31 @@ def test_reinstatement_may_be_repeated():
         expect("TSIH 0", False, 0 in seen)
 
 
+def test_a_host_that_comes_back_does_not_wait_for_what_its_old_session_never_took():
+    """The old one's answers stand in its socket, which nobody reads any more."""
+    with Daemon() as daemon, session(daemon) as old:
+        for _ in range(64):
+            old.submit(read10(0, 2048), read=1 << 20)
+        old.submit(write10(0, 2048), write=bytes(1 << 20), auto=False)
+        with session(daemon, ready=False) as new:
+            new.command(TEST_UNIT_READY).refused(*POWER_ON)
+            new.command(write10(0, 8), write=pattern(4096, 4)).good()
+            new.command(read10(0, 8), read=4096).good(pattern(4096, 4))
+
+
+def test_nothing_of_the_old_session_is_written_after_the_new_one_began():
+    """ESX.md trap 8: an old write that lands behind a new one is silent corruption."""
+    with Daemon() as daemon:
+        for seed in range(1, 7):
+            with session(daemon, {"FirstBurstLength": "65536"}) as old:
+                for _ in range(60):
+                    old.submit(write10(0, 128), write=pattern(65536, 1000 + seed))
+                with session(daemon) as new:
+                    new.command(write10(0, 128), write=pattern(65536, seed)).good()
+                    for _ in range(5):
+                        new.command(read10(0, 128), read=65536).good(pattern(65536, seed))
+
+
 def test_hosts_with_the_same_isid_are_told_apart_by_their_names():
     """Every ESX says ISID 00023d000001."""
     with Daemon() as daemon:

@@ -243,3 +243,44 @@ def test_resets_in_a_storm_of_writes_leave_everybody_well():
             i.clear_unit_attention()
         other.command(write10(0, 128), write=pattern(65536, 77)).good()
         i.command(read10(0, 128), read=65536).good(pattern(65536, 77))
+
+
+def test_nothing_of_a_read_comes_after_its_abort_was_answered():
+    """RFC 7143 4.2.3.3; the initiator may give the tag and the memory to somebody else by then."""
+    with Daemon() as daemon, session(daemon, {"MaxRecvDataSegmentLength": "8192"}) as i:
+        tasks = [i.submit(read10(2048 * n, 2048), read=1 << 20) for n in range(24)]
+        for task in reversed(tasks):
+            expect("response", COMPLETE, i.tmf(ABORT_TASK, rtt=task.itt, ref_cmd_sn=task.cmd_sn))
+            del i.tasks[task.itt]  # whatever still comes for it stays in the inbox
+        i.drain()
+        expect("PDUs after the answers", [], i.inbox)
+
+
+def test_data_for_an_aborted_task_does_not_reach_the_next_one_with_its_tag():
+    with Daemon() as daemon, session(daemon, SLOW) as i:
+        first = waiting_write(i, seed=1)
+        stale = first.data_out(first.r2ts[0].ttt, first.r2ts[0].offset, first.r2ts[0].desired)
+        expect("response", COMPLETE, i.tmf(ABORT_TASK, rtt=first.itt, ref_cmd_sn=first.cmd_sn))
+        second = i.submit(write10(0, 64), write=pattern(32768, 2), auto=False, itt=first.itt)
+        i.pump(lambda: second.r2ts, "an R2T")
+        i.send(*stale)
+        second.auto = True
+        second.answer_r2t()
+        second.good()
+        i.command(read10(0, 64), read=32768).good(pattern(32768, 2))
+
+
+def test_aborted_writes_give_their_memory_back():
+    with Daemon(memory_limit="16M") as daemon, session(daemon, {"FirstBurstLength": "512"}) as i:
+        for n in range(200):
+            task = i.submit(write10(0, 512), write=bytes(262144), auto=False)
+            i.pump(lambda: task.r2ts or task.is_done, "an R2T")
+            expect("round %d" % n, False, task.is_done)
+            expect("response", COMPLETE, i.tmf(ABORT_TASK if n % 2 else LUN_RESET, rtt=task.itt,
+                                               ref_cmd_sn=task.cmd_sn))
+            if n % 3:
+                task.answer_r2t()
+            if n % 2 == 0:
+                i.clear_unit_attention()
+        i.command(write10(0, 512), write=pattern(262144, 3)).good()
+        i.command(read10(0, 512), read=262144).good(pattern(262144, 3))
