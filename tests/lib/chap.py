@@ -28,7 +28,7 @@ def decode(text):
 
 
 class Chap:
-    """What an initiator brings to the exchange; mutual = (user, secret) asks the target to answer."""
+    """What an initiator brings to it; mutual = (user, secret) asks the target to answer too."""
 
     def __init__(self, user, secret, algorithms="5", mutual=None, encode=to_hex,
                  challenge=None, reflect=False):

@@ -136,7 +136,7 @@ def encode_text(pairs):
 
 
 def decode_text(data):
-    """The pairs in their order; a text without NUL at its end, or a pair without '=', is an error."""
+    """The pairs in order; a text without NUL at its end, or a pair without '=', is an error."""
     if not data:
         return []
     assert data.endswith(b"\0"), "the text must end in NUL (RFC 7143 6.1), came %r" % data[-40:]

@@ -20,7 +20,7 @@ def test_reads_are_cut_to_segments_and_bursts():
             data = fill(i, 2 * MIB)
         for segment, burst in (("512", "512"), ("512", "4096"), ("8192", "262144"),
                                ("8192", "10000"), ("1000", "3000"), ("65536", "65536"),
-                               ("262144", "16777215"),                               ("16777215", "16777215")):
+                               ("262144", "16777215"), ("16777215", "16777215")):
             keys = {"MaxRecvDataSegmentLength": segment, "MaxBurstLength": burst,
                     "FirstBurstLength": "512"}
             with session(daemon, keys) as i:
