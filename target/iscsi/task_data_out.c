@@ -392,28 +392,37 @@ void task_out_drop(struct task *task)
 
 /* ---- receiving ---- */
 
-/* NULL: it continues the oldest open sequence as it should. */
-static const char *sequence_fault(struct task *task, const struct pdu *pdu)
+/* A Data-Out that is not what its sequence expects: why, and how the command fails over it. */
+struct sequence_fault {
+    enum sense_code code; /* SENSE_NONE: it is as it should be */
+    const char *why;
+};
+
+static struct sequence_fault sequence_fault(struct task *task, const struct pdu *pdu)
 {
     const struct pdu_data_out *data_out = &pdu->data_out;
     const struct out_sequence *sequence = sequence_now(task);
     uint32_t len = pdu->data_segment_length;
 
     if (data_out->target_transfer_tag != sequence->transfer_tag)
-        return "a Data-Out answers an R2T before the ones that came first";
+        return (struct sequence_fault){ SENSE_ABORTED_DATA_PHASE,
+                                        "it answers an R2T before older ones" };
     if (data_out->data_sn != task->next_data_sn)
-        return "a Data-Out's DataSN does not follow the one before";
+        return (struct sequence_fault){ SENSE_ABORTED_DATA_PHASE, "its DataSN does not follow" };
     if (data_out->buffer_offset != task->out_received_bytes)
-        return "a Data-Out's Buffer Offset does not follow the one before";
+        return (struct sequence_fault){ SENSE_ABORTED_DATA_PHASE,
+                                        "its Buffer Offset does not follow" };
+    /* RFC 7143 11.4.7.2: incorrect amount of data */
     if (len > sequence->end - task->out_received_bytes)
-        return "more Data-Out came than was asked for";
-    if (task->is_unsolicited_open)
-        return len == 0 && !data_out->final ? "a Data-Out came without data" : NULL;
-    if (len == 0)
-        return "a Data-Out came without data";
-    if (data_out->final && task->out_received_bytes + len < sequence->end)
-        return "less Data-Out came than was asked for";
-    return NULL;
+        return (struct sequence_fault){ SENSE_ABORTED_WRONG_AMOUNT,
+                                        "it brings more than was asked for" };
+    if (data_out->final && !task->is_unsolicited_open &&
+        len < sequence->end - task->out_received_bytes)
+        return (struct sequence_fault){ SENSE_ABORTED_WRONG_AMOUNT,
+                                        "it brings less than was asked for" };
+    if (len == 0 && !data_out->final)
+        return (struct sequence_fault){ SENSE_ABORTED_DATA_PHASE, "it brings nothing" };
+    return (struct sequence_fault){ SENSE_NONE, NULL };
 }
 
 static bool is_known_sequence(const struct task *task, uint32_t transfer_tag)
@@ -444,7 +453,7 @@ uint8_t *task_data_out_place(struct session *session, const struct pdu *pdu, str
     struct task *task = session_find_task(session, pdu->initiator_task_tag);
 
     if (!task || !is_known_sequence(task, pdu->data_out.target_transfer_tag) ||
-        sequence_fault(task, pdu))
+        sequence_fault(task, pdu).why)
         return NULL;
     uint8_t *place = place_of(task, pdu->data_segment_length, holder);
     if (place)
@@ -476,14 +485,18 @@ static void count_written(struct session *session, uint32_t bytes)
 
 static void take(struct task *task, const struct pdu *pdu, const struct pdu_data *data)
 {
+    const struct out_sequence *sequence = sequence_now(task);
+    uint32_t left = sequence->end - task->out_received_bytes,
+             len = data->len < left ? data->len : left;
     struct buffer *holder;
-    uint8_t *place = place_of(task, data->len, &holder);
+    /* the data of a command that has failed is only waited for */
+    uint8_t *place = task->is_failed ? NULL : place_of(task, len, &holder);
 
-    if (place && data->len && data->bytes != place && !data->is_dropped)
-        memcpy(place, data->bytes, data->len);
-    task->out_received_bytes += data->len;
+    if (place && len && data->bytes != place)
+        memcpy(place, data->bytes, len);
+    task->out_received_bytes += len;
     task->next_data_sn++;
-    if (pdu->data_out.final || task->out_received_bytes == sequence_now(task)->end)
+    if (pdu->data_out.final || len == left)
         sequence_shut(task);
 }
 
@@ -499,14 +512,14 @@ void task_data_out(struct session *session, const struct pdu *pdu, struct slice 
             conn_reject(session->conn, REJECT_INVALID_PDU_FIELD);
         return;
     }
-    const char *fault = sequence_fault(task, pdu);
-    if (fault) {
-        protocol_error(session, fault);
-        return;
-    }
     count_written(session, data->len);
     task->is_busy = true;
-    if (data->is_digest_wrong) {
+    struct sequence_fault fault = sequence_fault(task, pdu);
+    if (fault.why) {
+        log_peer("initiator=%s from=%s: a Data-Out is wrong: %s",
+                 session->entry.view.initiator_name, session->conn->peer_text, fault.why);
+        task_fail(task, fault.code);
+    } else if (data->is_digest_wrong) {
         /* RFC 7143 7.8: discarded, rejected, and at level 0 the task ends with CHECK CONDITION */
         conn_reject(session->conn, REJECT_DATA_DIGEST_ERROR);
         task_fail(task, SENSE_ABORTED_PROTOCOL_CRC);
