@@ -308,6 +308,12 @@ static int open_unit(const struct served_list *all, struct unit *unit,
     if (result < 0)
         return result;
     result = load_identity(all, declared, &identity, error);
+    if (result == 0 && identity.is_new && !unit->has_made_image)
+        log_warning(
+            "%s had no side-car and has a new identity now. If hosts have used it before, they "
+            "take it for another disk: stop nestord, put the old %s back, or remove the new one "
+            "and set serial and naa of the LUN to the old values",
+            declared->path, sidecar);
     if (result == 0)
         result = open_lu(backing, declared, &identity, &unit->lu, error);
     if (result < 0) {
