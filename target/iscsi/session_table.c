@@ -4,7 +4,15 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <strings.h>
+#include <time.h>
+
+enum {
+    /* so many reinstatements from another address within this time are two hosts with one name */
+    MOVES_SUSPICIOUS = 3,
+    MOVES_WITHIN_S = 60,
+};
 
 TAILQ_HEAD(entry_list, session_entry);
 
@@ -81,6 +89,34 @@ static uint16_t free_tsih(void)
     return last_tsih;
 }
 
+static bool is_same_host(const char *a, const char *b)
+{
+    const char *port_a = strrchr(a, ':'), *port_b = strrchr(b, ':');
+
+    return port_a && port_b && port_a - a == port_b - b && memcmp(a, b, (size_t)(port_a - a)) == 0;
+}
+
+/*
+ * Cloned ESX hosts have one name, and one ISID anyway: each login of the one ends the session of
+ * the other, without end. Nobody else can see that.
+ */
+static void watch_for_clones(const struct session_entry *old, struct session_entry *fresh)
+{
+    int64_t now = time(NULL);
+
+    if (is_same_host(old->view.address, fresh->view.address))
+        return;
+    bool is_recent = old->moves && now - old->moves_since_s < MOVES_WITHIN_S;
+    fresh->moves = is_recent ? old->moves + 1 : 1;
+    fresh->moves_since_s = is_recent ? old->moves_since_s : now;
+    if (fresh->moves % MOVES_SUSPICIOUS == 0)
+        log_peer(
+            "initiator=%s logs in from %s and from %s in turn, and each login ends the other's "
+            "session: two hosts have one name (cloned?); give one another with: esxcli iscsi "
+            "adapter set -A ADAPTER -n NAME",
+            fresh->view.initiator_name, old->view.address, fresh->view.address);
+}
+
 enum session_claim session_table_claim(struct session_entry *entry, unsigned max_sessions,
                                        struct session_waiter *waiter)
 {
@@ -91,6 +127,7 @@ enum session_claim session_table_claim(struct session_entry *entry, unsigned max
     if (old) {
         bool is_told = old->waiters || drop_post(old, "reinstated by a new login") == 0;
         if (is_told) {
+            watch_for_clones(old, entry);
             waiter->next = old->waiters;
             old->waiters = waiter;
         }

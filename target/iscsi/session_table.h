@@ -37,6 +37,8 @@ struct session_entry {
     uint16_t cid;
     _Atomic uint64_t commands, read_bytes, written_bytes; /* written by its worker alone */
     struct session_waiter *waiters;                       /* logins that reinstate it */
+    unsigned moves; /* reinstatements from another address in a row, since moves_since_s */
+    int64_t moves_since_s;
     TAILQ_ENTRY(session_entry) link;
 };
 

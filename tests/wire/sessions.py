@@ -32,6 +32,21 @@ def test_reinstatement_ends_what_the_old_session_had():
                 new.command(read10(0, 64), read=32768).good()
 
 
+def test_two_hosts_with_one_name_are_told_of_in_the_log():
+    """Cloned hosts end each other's sessions for ever; nobody else can see why."""
+    with Daemon() as daemon:
+        for n in range(4):
+            Initiator(daemon, source=("127.0.0.%d" % (2 + n % 2), 0)).login()
+        wait_until(lambda: "two hosts have one name" in daemon.log(), "a word on cloned hosts")
+
+
+def test_one_host_that_comes_back_is_not_taken_for_a_clone():
+    with Daemon() as daemon:
+        for _ in range(8):
+            Initiator(daemon).login()
+        expect("a word on cloned hosts", False, "two hosts have one name" in daemon.log())
+
+
 def test_reinstatement_may_be_repeated():
     with Daemon() as daemon:
         held, seen = [], set()
