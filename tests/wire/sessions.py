@@ -35,15 +35,15 @@ def test_reinstatement_ends_what_the_old_session_had():
 def test_two_hosts_with_one_name_are_told_of_in_the_log():
     """Cloned hosts end each other's sessions for ever; nobody else can see why."""
     with Daemon() as daemon:
-        for n in range(4):
-            Initiator(daemon, source=("127.0.0.%d" % (2 + n % 2), 0)).login()
+        hosts = [Initiator(daemon, source=("127.0.0.%d" % (2 + n % 2), 0)).login() for n in range(4)]
+        expect("hosts that logged in", 4, len(hosts))
         wait_until(lambda: "two hosts have one name" in daemon.log(), "a word on cloned hosts")
 
 
 def test_one_host_that_comes_back_is_not_taken_for_a_clone():
     with Daemon() as daemon:
-        for _ in range(8):
-            Initiator(daemon).login()
+        logins = [Initiator(daemon).login() for _ in range(8)]
+        expect("logins", 8, len(logins))
         expect("a word on cloned hosts", False, "two hosts have one name" in daemon.log())
 
 
