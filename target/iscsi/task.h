@@ -71,7 +71,6 @@ struct task {
     uint32_t out_received_bytes; /* all data before this offset has come */
     uint32_t out_asked_bytes;    /* and been announced or asked for before this one */
     uint32_t r2t_sn, next_data_sn;
-    struct out_sequence sequences[TASK_SEQUENCES]; /* open ones, a ring, oldest first */
     unsigned sequence_first, open_count;
     unsigned piece_count;
     TAILQ_HEAD(, out_piece) pieces; /* in order of offset */
@@ -79,6 +78,9 @@ struct task {
     struct task *hash_next, *next_spare;
     TAILQ_ENTRY(task) link;
     TAILQ_ENTRY(task) waiting_link;
+
+    /* not zeroed for a new task: open_count says which are in use */
+    struct out_sequence sequences[TASK_SEQUENCES]; /* open ones, a ring, oldest first */
 };
 
 /* One SCSI Command PDU whose turn has come. */
