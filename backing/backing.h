@@ -73,6 +73,9 @@ int backing_try_read(struct backing *backing, const struct iovec *iov, int iov_c
 int backing_try_write(struct backing *backing, const struct iovec *iov, int iov_count,
                       uint64_t offset_bytes);
 
+/* Tells the kernel to bring a range into the page cache; may sleep on the disk. 0 or -errno. */
+int backing_will_need(struct backing *backing, uint64_t offset_bytes, uint64_t len_bytes);
+
 enum io_op {
     IO_READ,
     IO_WRITE,

@@ -409,3 +409,8 @@ int backing_try_write(struct backing *backing, const struct iovec *iov, int iov_
         return -EROFS;
     return try_call(pwritev2, backing, &backing->lacks_nowait_write, iov, iov_count, offset_bytes);
 }
+
+int backing_will_need(struct backing *backing, uint64_t offset_bytes, uint64_t len_bytes)
+{
+    return -posix_fadvise(backing->fd, (off_t)offset_bytes, (off_t)len_bytes, POSIX_FADV_WILLNEED);
+}

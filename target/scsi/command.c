@@ -50,6 +50,20 @@ static void count(_Atomic uint64_t *counter, uint64_t by)
     atomic_store_explicit(counter, was + by, memory_order_relaxed);
 }
 
+static bool is_error(const struct command *command)
+{
+    return command->status != STATUS_GOOD && command->status != STATUS_CONDITION_MET &&
+           !command->is_miscompare;
+}
+
+static void count_ats(const struct command *command, struct lu_counters *counters)
+{
+    if (command->status == STATUS_GOOD)
+        count(&counters->ats_ok, 1);
+    else if (command->is_miscompare)
+        count(&counters->ats_miscompare, 1);
+}
+
 static void command_count(const struct command *command)
 {
     const struct opcode_row *op = command->op;
@@ -60,14 +74,18 @@ static void command_count(const struct command *command)
     counters = &command->lu->counters[command->nexus->worker->index];
     if (command->status == STATUS_RESERVATION_CONFLICT)
         count(&counters->conflicts, 1);
-    else if (command->status != STATUS_GOOD)
+    else if (is_error(command))
         count(&counters->errors, 1);
+    if (op && op->lba == LBA_CAW)
+        count_ats(command, counters);
     if (!op || op->lba == LBA_NONE || op->direction == DATA_NONE) {
         count(&counters->others, 1);
     } else if (op->needs & NEEDS_WRITE) {
         count(&counters->writes, 1);
+        /* the half of COMPARE AND WRITE that is compared is not written */
         if (command->status == STATUS_GOOD)
-            count(&counters->written_bytes, command->transfer_bytes);
+            count(&counters->written_bytes,
+                  op->lba == LBA_CAW ? command->transfer_bytes / 2 : command->transfer_bytes);
     } else {
         count(&counters->reads, 1);
         if (command->status == STATUS_GOOD)
@@ -130,6 +148,7 @@ static void command_check_condition(struct command *command, enum sense_code cod
         char text[512];
         log_peer("refused %s: %s", command_text(command, text, sizeof text), why);
     }
+    command->is_miscompare = code == SENSE_MISCOMPARE;
     command->sense_len = sense_build(command->sense, code, details, is_descriptor);
     command_finish(command, STATUS_CHECK_CONDITION);
 }
@@ -325,6 +344,7 @@ void command_start(struct command *command)
     command->sense_len = 0;
     command->pins = 0;
     command->is_held = command->is_running = command->is_finishing = false;
+    command->is_miscompare = false;
     command->is_started = true;
     command->started_ns = now_ns();
     command->op = opcode_find(command->cdb, &known_opcode);

@@ -31,6 +31,7 @@ enum { COMMAND_CDB_MAX = 32, COMMAND_SCRATCH_BYTES = 448 };
 enum scsi_status {
     STATUS_GOOD = 0x00,
     STATUS_CHECK_CONDITION = 0x02,
+    STATUS_CONDITION_MET = 0x04, /* PRE-FETCH: GOOD, and all of it is in the cache */
     STATUS_BUSY = 0x08,
     STATUS_RESERVATION_CONFLICT = 0x18,
     STATUS_TASK_SET_FULL = 0x28,
@@ -108,6 +109,7 @@ struct command {
     uint64_t arrival; /* nexus.c's: its place among all commands of its worker */
     uint16_t pins;    /* why it cannot be over yet: io in flight, a handler on the stack, ... */
     bool is_started, is_held, is_running, is_finishing;
+    bool is_miscompare; /* what the medium says is not what was expected: no error of anybody's */
     uint64_t started_ns;
     /* what the handler of this opcode needs between its steps; each declares its own struct and
      * takes it with COMMAND_SCRATCH, which checks that it fits */

@@ -39,6 +39,21 @@ void sbc_verify(struct command *command);
 void sbc_verify_out(struct command *command, struct burst *burst);
 void sbc_verify_let_go(struct command *command);
 
+void sbc_compare_and_write(struct command *command);
+void sbc_compare_and_write_out(struct command *command, struct burst *burst);
+void sbc_compare_and_write_let_go(struct command *command);
+
+void sbc_orwrite(struct command *command);
+void sbc_write_and_verify(struct command *command);
+void sbc_update_out(struct command *command, struct burst *burst);
+void sbc_update_let_go(struct command *command);
+
+void sbc_prefetch(struct command *command);
+void sbc_prefetch_let_go(struct command *command);
+
+void sbc_read_defect_data_10(struct command *command);
+void sbc_read_defect_data_12(struct command *command);
+
 void sbc_synchronize_cache(struct command *command);
 void sbc_start_stop(struct command *command);
 void sbc_prevent_allow(struct command *command);

@@ -3,6 +3,8 @@
  */
 #pragma once
 
+#include <stdint.h>
+
 enum {
     /* What READ(10) and WRITE(10) can ask for at most: no ESX is refused what it could ask of
        others. */
@@ -13,4 +15,16 @@ enum {
 
     /* A read, write or compare moves in pieces of this; a burst and a large buffer hold one. */
     LIMIT_CHUNK_BYTES = 256 * 1024,
+
+    /* COMPARE AND WRITE: 128 blocks of 512. ESX asks for one or eight. */
+    LIMIT_CAW_BYTES = 64 * 1024,
+
+    /* What a PRE-FETCH brings into the page cache at most. */
+    LIMIT_PREFETCH_BYTES = 32 * 1024 * 1024,
 };
+
+/* MAXIMUM COMPARE AND WRITE LENGTH, which has one byte in VPD B0h. */
+static inline uint8_t limit_caw_blocks(uint32_t block_bytes)
+{
+    return (uint8_t)(LIMIT_CAW_BYTES / block_bytes);
+}

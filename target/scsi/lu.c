@@ -75,6 +75,8 @@ void lu_statistics(const struct lu *lu, struct lu_statistics *sum)
         sum->others += count(&counters->others);
         sum->errors += count(&counters->errors);
         sum->conflicts += count(&counters->conflicts);
+        sum->ats_ok += count(&counters->ats_ok);
+        sum->ats_miscompare += count(&counters->ats_miscompare);
     }
 }
 

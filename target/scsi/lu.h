@@ -32,6 +32,7 @@ struct lu_options {
 /* What one worker has counted; summed when somebody asks. */
 struct lu_counters {
     _Atomic uint64_t reads, writes, read_bytes, written_bytes, others, errors, conflicts;
+    _Atomic uint64_t ats_ok, ats_miscompare; /* COMPARE AND WRITE: who was first, who was not */
 } __attribute__((aligned(64)));
 
 struct lu {
@@ -71,6 +72,7 @@ void lu_capacity_changed(struct lu *lu);
 /* Sums over the workers. */
 struct lu_statistics {
     uint64_t reads, writes, read_bytes, written_bytes, others, errors, conflicts;
+    uint64_t ats_ok, ats_miscompare;
 };
 void lu_statistics(const struct lu *lu, struct lu_statistics *sum);
 unsigned lu_nexus_count(struct lu *lu);

@@ -18,6 +18,9 @@
 #define READ_STEPS   .in_resume = sbc_read_resume, .let_go = sbc_read_let_go
 #define WRITE_STEPS  .out = sbc_write_out, .let_go = sbc_write_let_go
 #define VERIFY_STEPS .out = sbc_verify_out, .let_go = sbc_verify_let_go
+#define UPDATE_STEPS .out = sbc_update_out, .let_go = sbc_update_let_go
+#define CAW_STEPS    .out = sbc_compare_and_write_out, .let_go = sbc_compare_and_write_let_go
+#define FETCH_STEPS  .let_go = sbc_prefetch_let_go
 #define SELECT_STEPS .out = spc_mode_select_out
 #define ONE_STEP     .out = NULL
 
@@ -58,10 +61,16 @@ const struct opcode_row opcode_table[] = {
         sbc_read,                    DATA_IN,   LBA_10,   RSV_READS,   UA_REPORT, MEDIUM, 10, READ_STEPS,   0x1a, FF4, GROUP, FF2, 0),
     ROW(0x2a, NO_SA, "WRITE(10)",
         sbc_write,                   DATA_OUT,  LBA_10,   RSV_WRITES,  UA_REPORT, WRITES, 10, WRITE_STEPS,  0x1a, FF4, GROUP, FF2, 0),
+    ROW(0x2e, NO_SA, "WRITE AND VERIFY(10)",
+        sbc_write_and_verify,        DATA_OUT,  LBA_10,   RSV_WRITES,  UA_REPORT, WRITES, 10, UPDATE_STEPS, 0x12, FF4, GROUP, FF2, 0),
     ROW(0x2f, NO_SA, "VERIFY(10)",
         sbc_verify,                  DATA_OUT,  LBA_10,   RSV_READS,   UA_REPORT, MEDIUM, 10, VERIFY_STEPS, 0x16, FF4, GROUP, FF2, 0),
+    ROW(0x34, NO_SA, "PRE-FETCH(10)",
+        sbc_prefetch,                DATA_NONE, LBA_10,   RSV_READS,   UA_REPORT, MEDIUM, 10, FETCH_STEPS,  0x02, FF4, GROUP, FF2, 0),
     ROW(0x35, NO_SA, "SYNCHRONIZE CACHE(10)",
         sbc_synchronize_cache,       DATA_NONE, LBA_10,   RSV_WRITES,  UA_REPORT, MEDIUM, 10, ONE_STEP,     0x06, FF4, GROUP, FF2, 0),
+    ROW(0x37, NO_SA, "READ DEFECT DATA(10)",
+        sbc_read_defect_data_10,     DATA_IN,   LBA_NONE, RSV_READS,   UA_REPORT, MEDIUM, 10, ONE_STEP,     0, 0x1f, 0, 0, 0, 0, FF2, 0),
     ROW(0x55, NO_SA, "MODE SELECT(10)",
         spc_mode_select,             DATA_OUT,  LBA_NONE, RSV_CONTROL, UA_REPORT, UNIT,   10, SELECT_STEPS, 0x11, 0, 0, 0, 0, 0, FF2, 0),
     ROW(0x56, NO_SA, "RESERVE(10)",
@@ -72,10 +81,18 @@ const struct opcode_row opcode_table[] = {
         spc_mode_sense,              DATA_IN,   LBA_NONE, RSV_CONTROL, UA_REPORT, UNIT,   10, ONE_STEP,     0x18, FF2, 0, 0, 0, FF2, 0),
     ROW(0x88, NO_SA, "READ(16)",
         sbc_read,                    DATA_IN,   LBA_16,   RSV_READS,   UA_REPORT, MEDIUM, 16, READ_STEPS,   0x1a, FF8, FF4, GROUP, 0),
+    ROW(0x89, NO_SA, "COMPARE AND WRITE",
+        sbc_compare_and_write,       DATA_OUT,  LBA_CAW,  RSV_WRITES,  UA_REPORT, WRITES | NEEDS_VAAI, 16, CAW_STEPS, 0x1a, FF8, 0, 0, 0, 0xff, GROUP, 0),
     ROW(0x8a, NO_SA, "WRITE(16)",
         sbc_write,                   DATA_OUT,  LBA_16,   RSV_WRITES,  UA_REPORT, WRITES, 16, WRITE_STEPS,  0x1a, FF8, FF4, GROUP, 0),
+    ROW(0x8b, NO_SA, "ORWRITE(16)",
+        sbc_orwrite,                 DATA_OUT,  LBA_16,   RSV_WRITES,  UA_REPORT, WRITES, 16, UPDATE_STEPS, 0x1a, FF8, FF4, GROUP, 0),
+    ROW(0x8e, NO_SA, "WRITE AND VERIFY(16)",
+        sbc_write_and_verify,        DATA_OUT,  LBA_16,   RSV_WRITES,  UA_REPORT, WRITES, 16, UPDATE_STEPS, 0x12, FF8, FF4, GROUP, 0),
     ROW(0x8f, NO_SA, "VERIFY(16)",
         sbc_verify,                  DATA_OUT,  LBA_16,   RSV_READS,   UA_REPORT, MEDIUM, 16, VERIFY_STEPS, 0x16, FF8, FF4, GROUP, 0),
+    ROW(0x90, NO_SA, "PRE-FETCH(16)",
+        sbc_prefetch,                DATA_NONE, LBA_16,   RSV_READS,   UA_REPORT, MEDIUM, 16, FETCH_STEPS,  0x02, FF8, FF4, GROUP, 0),
     ROW(0x91, NO_SA, "SYNCHRONIZE CACHE(16)",
         sbc_synchronize_cache,       DATA_NONE, LBA_16,   RSV_WRITES,  UA_REPORT, MEDIUM, 16, ONE_STEP,     0x06, FF8, FF4, GROUP, 0),
     ROW(0x9e, 0x10,  "READ CAPACITY(16)",
@@ -90,8 +107,12 @@ const struct opcode_row opcode_table[] = {
         sbc_read,                    DATA_IN,   LBA_12,   RSV_READS,   UA_REPORT, MEDIUM, 12, READ_STEPS,   0x1a, FF4, FF4, GROUP, 0),
     ROW(0xaa, NO_SA, "WRITE(12)",
         sbc_write,                   DATA_OUT,  LBA_12,   RSV_WRITES,  UA_REPORT, WRITES, 12, WRITE_STEPS,  0x1a, FF4, FF4, GROUP, 0),
+    ROW(0xae, NO_SA, "WRITE AND VERIFY(12)",
+        sbc_write_and_verify,        DATA_OUT,  LBA_12,   RSV_WRITES,  UA_REPORT, WRITES, 12, UPDATE_STEPS, 0x12, FF4, FF4, GROUP, 0),
     ROW(0xaf, NO_SA, "VERIFY(12)",
         sbc_verify,                  DATA_OUT,  LBA_12,   RSV_READS,   UA_REPORT, MEDIUM, 12, VERIFY_STEPS, 0x16, FF4, FF4, GROUP, 0),
+    ROW(0xb7, NO_SA, "READ DEFECT DATA(12)",
+        sbc_read_defect_data_12,     DATA_IN,   LBA_NONE, RSV_READS,   UA_REPORT, MEDIUM, 12, ONE_STEP,     0x1f, FF4, FF4, 0, 0),
 };
 /* clang-format on */
 

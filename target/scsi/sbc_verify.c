@@ -8,6 +8,7 @@
 #include "target/scsi/handlers.h"
 
 #include "proto/cdb.h"
+#include "target/scsi/compare.h"
 #include "target/scsi/limits.h"
 #include "target/scsi/medium.h"
 #include "target/scsi/opcodes.h"
@@ -47,17 +48,6 @@ static void give_back(struct command *command, struct verify *verify)
     }
 }
 
-static size_t first_difference(const uint8_t *a, const uint8_t *b, size_t len)
-{
-    size_t i = 0;
-
-    if (memcmp(a, b, len) == 0)
-        return len;
-    while (a[i] == b[i])
-        i++;
-    return i;
-}
-
 /* The offset within Data-Out of the first byte that differs; negative: none does. */
 static int64_t miscompare(const struct verify *verify, uint32_t block_bytes)
 {
@@ -65,9 +55,9 @@ static int64_t miscompare(const struct verify *verify, uint32_t block_bytes)
     uint32_t step = verify->bytchk == BYTCHK_ALL ? verify->chunk_bytes : block_bytes;
 
     for (uint32_t at = 0; at < verify->chunk_bytes; at += step) {
-        size_t same = first_difference(medium + at, verify->burst->data, step);
+        uint32_t same = first_difference(medium + at, verify->burst->data, step);
         if (same < step)
-            return (int64_t)verify->burst->offset_bytes + (int64_t)same;
+            return (int64_t)verify->burst->offset_bytes + same;
     }
     return -1;
 }

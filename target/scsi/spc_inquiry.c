@@ -45,6 +45,8 @@ static void build_block_limits(struct builder *out, const struct command *comman
 {
     const struct lu *lu = command->lu;
     const struct vpd_block_limits_facts facts = {
+        .compare_and_write_max =
+            capability_has(lu, 0x89, OPCODE_NO_SA) ? limit_caw_blocks(lu->block_bytes) : 0,
         .transfer_granularity = (uint16_t)(LIMIT_GRANULARITY_BYTES / lu->block_bytes),
         .transfer_max = LIMIT_TRANSFER_BLOCKS,
         .transfer_optimal = LIMIT_OPTIMAL_TRANSFER_BYTES / lu->block_bytes,

@@ -299,6 +299,7 @@ void rig_open(struct rig *rig, const struct rig_options *options)
     rig->workers.count = 1;
     rig->workers.worker[0] = &rig->worker;
     REQUIRE(job_pool_create(2, &rig->jobs) == 0);
+    rig->workers.jobs = rig->jobs;
     REQUIRE(engine_create(ENGINE_THREADS, rig->loop, rig->jobs, &rig->worker.engine, NULL) == 0);
     rig->worker.buffers = buffer_pool_create(&rig->budget);
     REQUIRE(rig->worker.buffers);
