@@ -23,7 +23,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 SHOWN_LINES = 40
-SUITES = ("wire", "e2e", "crash")
+SUITES = ("wire", "e2e", "esx", "crash")
 EIGHT_INITIATORS = "eight_initiators"
 
 # folder under build/: compiler, meson options

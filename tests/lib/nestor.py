@@ -126,7 +126,7 @@ def has_ipv6():
 
 def binary(name):
     """A program of the build under test."""
-    for folder in ("target", "admin", "tests/e2e", "tests/bench", "."):
+    for folder in ("target", "admin", "tests/e2e", "tests/esx", "tests/bench", "."):
         path = BUILD / folder / name
         if path.is_file():
             return path
