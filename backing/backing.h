@@ -47,8 +47,8 @@ uint64_t backing_size_bytes(const struct backing *backing); /* what is served */
 const char *backing_path(const struct backing *backing);
 bool backing_is_readonly(const struct backing *backing);
 
-/* One image behind two paths (a link, a bind mount, another name of the device). */
-bool backing_is_same(const struct backing *a, const struct backing *b);
+/* Does this path lead to the same image (by a link, a bind mount, another name of the device)? */
+bool backing_is_at(const struct backing *backing, const char *path);
 
 /*
  * Bytes that the file occupies, and what the file system can still give; for status and thresholds.
@@ -75,6 +75,25 @@ int backing_try_write(struct backing *backing, const struct iovec *iov, int iov_
 
 /* Tells the kernel to bring a range into the page cache; may sleep on the disk. 0 or -errno. */
 int backing_will_need(struct backing *backing, uint64_t offset_bytes, uint64_t len_bytes);
+
+/*
+ * What stands at a byte: data or a hole, and up to where it goes on being that. May sleep on the
+ * disk. 0, or a negative errno. What cannot be told is data.
+ */
+struct backing_extent {
+    uint64_t end_bytes; /* of the image at most */
+    bool is_data;
+};
+int backing_extent(const struct backing *backing, uint64_t offset_bytes,
+                   struct backing_extent *extent);
+
+/*
+ * Makes a range read as zeros and gives its space back, in pieces, until it is done or the time is
+ * up (at least one piece): how far it came stands in *done_bytes, on an error too. Sleeps on the
+ * disk.
+ */
+int backing_discard_some(struct backing *backing, uint64_t offset_bytes, uint64_t len_bytes,
+                         uint64_t budget_ns, uint64_t *done_bytes);
 
 enum io_op {
     IO_READ,

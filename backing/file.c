@@ -16,7 +16,13 @@
 #include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
+#include <time.h>
 #include <unistd.h>
+
+enum {
+    LOCK_RETRY_MS = 20,
+    LOCK_PATIENCE_MS = 2000,
+};
 
 struct size_text {
     char text[64];
@@ -101,16 +107,27 @@ static int open_failed(const struct backing_options *options, int number,
     }
 }
 
-/* The whole file, by open file description: it ends with us, whatever else this process closes. */
+/*
+ * The whole file, by open file description: it ends with us, whatever else this process closes.
+ * That of a nestord which was killed goes when the kernel has ended what its io_uring had under
+ * way, and that may be a moment after the process is gone: a restart must not leave the LUN out for
+ * it.
+ */
 static int lock(struct backing *backing, struct backing_error *error)
 {
     struct flock lock = {
         .l_type = (short)(backing->is_readonly ? F_RDLCK : F_WRLCK),
         .l_whence = SEEK_SET,
     };
+    const struct timespec pause = { .tv_nsec = LOCK_RETRY_MS * 1000000L };
 
-    if (fcntl(backing->fd, F_OFD_SETLK, &lock) == 0)
-        return 0;
+    for (int i = 0; i < LOCK_PATIENCE_MS / LOCK_RETRY_MS; i++) {
+        if (fcntl(backing->fd, F_OFD_SETLK, &lock) == 0)
+            return 0;
+        if (errno != EAGAIN && errno != EACCES)
+            break;
+        nanosleep(&pause, NULL);
+    }
     if (errno == EAGAIN || errno == EACCES)
         return refuse(error, -EBUSY,
                       "%s: is in use: another LUN or another program (a second nestord, a virtual "
@@ -135,6 +152,14 @@ static int fsync_folder(const char *path)
     error = fsync(fd) == 0 || errno == EINVAL ? 0 : -errno; /* EINVAL: folders know no sync here */
     close(fd);
     return error;
+}
+
+/* What tells an image from all others: a file's place, or which device it is. */
+static void name_image(const struct stat *st, struct backing *backing)
+{
+    backing->is_block_device = S_ISBLK(st->st_mode);
+    backing->device = backing->is_block_device ? st->st_rdev : st->st_dev;
+    backing->inode = backing->is_block_device ? 0 : st->st_ino;
 }
 
 /* Leaves no half-made image behind. */
@@ -210,9 +235,7 @@ static int learn(const struct backing_options *options, struct backing *backing,
     if (number == 0 && !S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
         return open_failed(options, -ENXIO, error);
     if (number == 0) {
-        backing->is_block_device = S_ISBLK(st.st_mode);
-        backing->device = backing->is_block_device ? st.st_rdev : st.st_dev;
-        backing->inode = backing->is_block_device ? 0 : st.st_ino;
+        name_image(&st, backing);
         backing->is_memory =
             !backing->is_block_device && fstatfs(backing->fd, &fs) == 0 && fs.f_type == TMPFS_MAGIC;
         number = real_size(backing, &size_bytes);
@@ -295,10 +318,16 @@ bool backing_is_readonly(const struct backing *backing)
     return backing->is_readonly;
 }
 
-bool backing_is_same(const struct backing *a, const struct backing *b)
+bool backing_is_at(const struct backing *backing, const char *path)
 {
-    return a->is_block_device == b->is_block_device && a->device == b->device &&
-           a->inode == b->inode;
+    struct backing there = { 0 };
+    struct stat st;
+
+    if (stat(path, &st) != 0)
+        return false;
+    name_image(&st, &there);
+    return there.is_block_device == backing->is_block_device && there.device == backing->device &&
+           there.inode == backing->inode;
 }
 
 int backing_usage(const struct backing *backing, struct backing_usage *usage)

@@ -193,9 +193,9 @@ static const struct unit *find_unit(const struct served_list *all,
     return NULL;
 }
 
-static bool has_image(const struct lu *lu, const void *backing)
+static bool has_image(const struct lu *lu, const void *path)
 {
-    return backing_is_same(lu->backing, backing);
+    return backing_is_at(lu->backing, path);
 }
 
 static bool has_identity(const struct lu *lu, const void *wanted)
@@ -216,23 +216,21 @@ static int open_image(const struct served_list *all, const struct model_lun *dec
                                            !declared->is_readonly && declared->size_bytes != 0 };
     struct backing_error reason;
     const struct served *served;
-    int result = backing_open(&options, out, &reason);
+    /* before it is opened: the lock would say only that somebody has it */
+    const struct unit *other = find_unit(all, has_image, declared->path, &served);
 
-    if (result < 0) {
-        snprintf(error, SERVED_ERROR_MAX, "%s", reason.text);
-        return result;
-    }
-    const struct unit *other = find_unit(all, has_image, *out, &served);
     if (other) {
         snprintf(
             error, SERVED_ERROR_MAX,
             "%s is the image of LUN %u of %s already; two LUNs on one image destroy it (to show a "
             "LUN to some hosts only, use its initiators)",
             declared->path, other->lun, served->node->name);
-        backing_close(*out);
         return -EEXIST;
     }
-    return 0;
+    int result = backing_open(&options, out, &reason);
+    if (result < 0)
+        snprintf(error, SERVED_ERROR_MAX, "%s", reason.text);
+    return result;
 }
 
 static int load_identity(const struct served_list *all, const struct model_lun *declared,
