@@ -101,6 +101,7 @@ static void reset_units(const struct task_management *tm, enum unit_attention ua
 static void all_dead(struct broadcast *broadcast)
 {
     struct task_management *tm = TM_OF(broadcast, broadcast);
+    struct lun_map *map = tm->map;
 
     switch (tm->function) {
     case TMF_LOGICAL_UNIT_RESET: reset_units(tm, UA_DEVICE_RESET); break;
@@ -108,8 +109,9 @@ static void all_dead(struct broadcast *broadcast)
     case TMF_TARGET_COLD_RESET: reset_units(tm, UA_BUS_RESET); break;
     default: break;
     }
-    lun_map_put(tm->map);
+    /* whoever waits for the old map to be gone finds the answer given; *tm is the caller's then */
     tm->done(tm);
+    lun_map_put(map);
 }
 
 /* ---- the way in ---- */
