@@ -226,6 +226,11 @@ void command_reply(struct command *command, const void *bytes, size_t len,
     command_good(command);
 }
 
+static bool moves_its_range(const struct opcode_row *op)
+{
+    return op->direction != DATA_NONE && op->lba != LBA_10_SAME && op->lba != LBA_16_SAME;
+}
+
 static bool range_is_good(struct command *command)
 {
     uint64_t blocks = atomic_load_explicit(&command->lu->blocks, memory_order_relaxed);
@@ -238,7 +243,7 @@ static bool range_is_good(struct command *command)
         command_refuse(command, SENSE_LBA_OUT_OF_RANGE, "it reaches beyond the last block");
         return false;
     }
-    if (command->op->direction != DATA_NONE && range.blocks > LIMIT_TRANSFER_BLOCKS) {
+    if (moves_its_range(command->op) && range.blocks > LIMIT_TRANSFER_BLOCKS) {
         command_refuse_field(command, SENSE_INVALID_FIELD_IN_CDB, true, range.blocks_byte,
                              "more blocks than MAXIMUM TRANSFER LENGTH");
         return false;
@@ -297,12 +302,17 @@ static bool may_run(struct command *command)
             return false;
         }
     }
-    if (op && reservation_conflicts(lu, command->nexus, op->reservation)) {
+    if (op && reservation_conflicts(lu, command->nexus, opcode_reservation(op, command->cdb))) {
         command_finish(command, STATUS_RESERVATION_CONFLICT);
         return false;
     }
-    /* An unknown service action is an unknown command: 05/20/00 is what probing hosts understand.
-     */
+    if (!op && opcode_is_one_command(command->cdb[0])) {
+        command_refuse_field(command, SENSE_INVALID_FIELD_IN_CDB, true, 1,
+                             "an unknown service action");
+        return false;
+    }
+    /* Else an unknown service action is an unknown command: 05/20/00 is what probing hosts
+     * understand. */
     if (!op || (op->needs & NEEDS_VAAI && !lu->identity.vaai)) {
         command_refuse(command, SENSE_INVALID_OPCODE, NULL);
         return false;
@@ -344,7 +354,7 @@ void command_start(struct command *command)
     command->sense_len = 0;
     command->pins = 0;
     command->is_held = command->is_running = command->is_finishing = false;
-    command->is_miscompare = false;
+    command->is_under_way = command->is_miscompare = false;
     command->is_started = true;
     command->started_ns = now_ns();
     command->op = opcode_find(command->cdb, &known_opcode);

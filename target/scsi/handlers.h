@@ -48,6 +48,16 @@ void sbc_write_and_verify(struct command *command);
 void sbc_update_out(struct command *command, struct burst *burst);
 void sbc_update_let_go(struct command *command);
 
+void sbc_write_same(struct command *command);
+void sbc_write_same_out(struct command *command, struct burst *burst);
+void sbc_write_same_let_go(struct command *command);
+
+void sbc_unmap(struct command *command);
+void sbc_unmap_out(struct command *command, struct burst *burst);
+void sbc_unmap_let_go(struct command *command);
+
+void sbc_get_lba_status(struct command *command);
+
 void sbc_prefetch(struct command *command);
 void sbc_prefetch_let_go(struct command *command);
 

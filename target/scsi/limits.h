@@ -6,9 +6,9 @@
 #include <stdint.h>
 
 enum {
-    /* What READ(10) and WRITE(10) can ask for at most: no ESX is refused what it could ask of
-       others. */
-    LIMIT_TRANSFER_BLOCKS = 65535,
+    /* 32 MiB of 512-byte blocks, and more than READ(10) and WRITE(10) can ask for: no ESX is
+     * refused what it could ask of others. */
+    LIMIT_TRANSFER_BLOCKS = 65536,
     /* ESX splits at 128 KiB by default. */
     LIMIT_OPTIMAL_TRANSFER_BYTES = 128 * 1024,
     LIMIT_GRANULARITY_BYTES = 4096,
@@ -19,9 +19,22 @@ enum {
     /* COMPARE AND WRITE: 128 blocks of 512. ESX asks for one or eight. */
     LIMIT_CAW_BYTES = 64 * 1024,
 
+    /* UNMAP: a page of descriptors. How many blocks they name has no limit (FFFFFFFFh), since
+     * slices of a few milliseconds bound what one command keeps others waiting. */
+    LIMIT_UNMAP_DESCRIPTORS = 256,
+    LIMIT_UNMAP_LIST_BYTES = 8 + 16 * LIMIT_UNMAP_DESCRIPTORS,
+    /* ext4's and XFS's blocks; VMFS6 wants a divisor of 1 MiB */
+    LIMIT_UNMAP_GRANULARITY_BYTES = 4096,
+
     /* What a PRE-FETCH brings into the page cache at most. */
     LIMIT_PREFETCH_BYTES = 32 * 1024 * 1024,
 };
+
+#define LIMIT_UNMAP_BLOCKS UINT32_MAX
+
+/* WRITE SAME: 1 TiB of 512-byte blocks in one command. Zeros are a hole at once, anything else is
+ * written in slices and can be aborted between them. */
+#define LIMIT_WRITE_SAME_BLOCKS UINT32_C(0x80000000)
 
 /* MAXIMUM COMPARE AND WRITE LENGTH, which has one byte in VPD B0h. */
 static inline uint8_t limit_caw_blocks(uint32_t block_bytes)

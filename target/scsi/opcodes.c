@@ -20,6 +20,8 @@
 #define VERIFY_STEPS .out = sbc_verify_out, .let_go = sbc_verify_let_go
 #define UPDATE_STEPS .out = sbc_update_out, .let_go = sbc_update_let_go
 #define CAW_STEPS    .out = sbc_compare_and_write_out, .let_go = sbc_compare_and_write_let_go
+#define SAME_STEPS   .out = sbc_write_same_out, .let_go = sbc_write_same_let_go
+#define UNMAP_STEPS  .out = sbc_unmap_out, .let_go = sbc_unmap_let_go
 #define FETCH_STEPS  .let_go = sbc_prefetch_let_go
 #define SELECT_STEPS .out = spc_mode_select_out
 #define ONE_STEP     .out = NULL
@@ -71,6 +73,10 @@ const struct opcode_row opcode_table[] = {
         sbc_synchronize_cache,       DATA_NONE, LBA_10,   RSV_WRITES,  UA_REPORT, MEDIUM, 10, ONE_STEP,     0x06, FF4, GROUP, FF2, 0),
     ROW(0x37, NO_SA, "READ DEFECT DATA(10)",
         sbc_read_defect_data_10,     DATA_IN,   LBA_NONE, RSV_READS,   UA_REPORT, MEDIUM, 10, ONE_STEP,     0, 0x1f, 0, 0, 0, 0, FF2, 0),
+    ROW(0x41, NO_SA, "WRITE SAME(10)",
+        sbc_write_same,              DATA_OUT,  LBA_10_SAME, RSV_WRITES, UA_REPORT, WRITES | NEEDS_VAAI, 10, SAME_STEPS, 0x08, FF4, GROUP, FF2, 0),
+    ROW(0x42, NO_SA, "UNMAP",
+        sbc_unmap,                   DATA_OUT,  LBA_NONE, RSV_WRITES,  UA_REPORT, WRITES | NEEDS_VAAI, 10, UNMAP_STEPS, 0, 0, 0, 0, 0, GROUP, FF2, 0),
     ROW(0x55, NO_SA, "MODE SELECT(10)",
         spc_mode_select,             DATA_OUT,  LBA_NONE, RSV_CONTROL, UA_REPORT, UNIT,   10, SELECT_STEPS, 0x11, 0, 0, 0, 0, 0, FF2, 0),
     ROW(0x56, NO_SA, "RESERVE(10)",
@@ -95,8 +101,12 @@ const struct opcode_row opcode_table[] = {
         sbc_prefetch,                DATA_NONE, LBA_16,   RSV_READS,   UA_REPORT, MEDIUM, 16, FETCH_STEPS,  0x02, FF8, FF4, GROUP, 0),
     ROW(0x91, NO_SA, "SYNCHRONIZE CACHE(16)",
         sbc_synchronize_cache,       DATA_NONE, LBA_16,   RSV_WRITES,  UA_REPORT, MEDIUM, 16, ONE_STEP,     0x06, FF8, FF4, GROUP, 0),
+    ROW(0x93, NO_SA, "WRITE SAME(16)",
+        sbc_write_same,              DATA_OUT,  LBA_16_SAME, RSV_WRITES, UA_REPORT, WRITES | NEEDS_VAAI, 16, SAME_STEPS, 0x09, FF8, FF4, GROUP, 0),
     ROW(0x9e, 0x10,  "READ CAPACITY(16)",
         sbc_read_capacity_16,        DATA_IN,   LBA_NONE, RSV_ALLOWED, UA_REPORT, UNIT,   16, ONE_STEP,     0x10, 0, 0, 0, 0, 0, 0, 0, 0, FF4, 0, 0),
+    ROW(0x9e, 0x12,  "GET LBA STATUS",
+        sbc_get_lba_status,          DATA_IN,   LBA_NONE, RSV_READS,   UA_REPORT, MEDIUM | NEEDS_VAAI, 16, ONE_STEP, 0x12, FF8, FF4, 0xff, 0),
     ROW(0xa0, NO_SA, "REPORT LUNS",
         spc_report_luns,             DATA_IN,   LBA_NONE, RSV_ALLOWED, UA_KEEP,   0,      12, ONE_STEP,     0, 0xff, 0, 0, 0, FF4, 0, 0),
     ROW(0xa3, 0x0c,  "REPORT SUPPORTED OPERATION CODES",
@@ -156,11 +166,30 @@ bool opcode_exists(uint8_t opcode, int service_action)
     return false;
 }
 
+bool opcode_is_one_command(uint8_t opcode)
+{
+    enum { PERSISTENT_RESERVE_IN = 0x5e, PERSISTENT_RESERVE_OUT = 0x5f };
+
+    return opcode == PERSISTENT_RESERVE_IN || opcode == PERSISTENT_RESERVE_OUT;
+}
+
+enum reservation_class opcode_reservation(const struct opcode_row *row, const uint8_t *cdb)
+{
+    enum { START = 0x01, PREVENT = 0x03 };
+
+    switch (row->reservation) {
+    case RSV_START_STOP: return cdb[4] & START ? RSV_ALLOWED : RSV_WRITES;
+    case RSV_PREVENT: return cdb[4] & PREVENT ? RSV_WRITES : RSV_ALLOWED;
+    default: return row->reservation;
+    }
+}
+
 bool opcode_range(const struct opcode_row *row, const uint8_t *cdb, struct cdb_range *range)
 {
     static const enum cdb_format formats[] = {
-        [LBA_6] = CDB_FORMAT_6,   [LBA_10] = CDB_FORMAT_10,   [LBA_12] = CDB_FORMAT_12,
-        [LBA_16] = CDB_FORMAT_16, [LBA_CAW] = CDB_FORMAT_CAW,
+        [LBA_6] = CDB_FORMAT_6,        [LBA_10] = CDB_FORMAT_10,   [LBA_12] = CDB_FORMAT_12,
+        [LBA_16] = CDB_FORMAT_16,      [LBA_CAW] = CDB_FORMAT_CAW, [LBA_10_SAME] = CDB_FORMAT_10,
+        [LBA_16_SAME] = CDB_FORMAT_16,
     };
 
     if (row->lba == LBA_NONE)

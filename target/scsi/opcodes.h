@@ -34,6 +34,8 @@ enum lba_rule {
     LBA_12,
     LBA_16,
     LBA_CAW,
+    LBA_10_SAME, /* WRITE SAME: one block comes, however many are written */
+    LBA_16_SAME,
 };
 
 enum opcode_needs {
@@ -74,6 +76,13 @@ const struct opcode_row *opcode_find(const uint8_t *cdb, bool *known_opcode);
 
 /* Is there such a row? What INQUIRY and the limits tell of a feature hangs on it. */
 bool opcode_exists(uint8_t opcode, int service_action);
+
+/* Are its service actions parts of one command (PERSISTENT RESERVE OUT)? Then one that is unknown is
+ * a bad field of the CDB; else each is a command. */
+bool opcode_is_one_command(uint8_t opcode);
+
+/* How reservations treat this very CDB: the row's class, but for those that a bit decides. */
+enum reservation_class opcode_reservation(const struct opcode_row *row, const uint8_t *cdb);
 
 /* The CDB's range; false for rows that have none. */
 bool opcode_range(const struct opcode_row *row, const uint8_t *cdb, struct cdb_range *range);

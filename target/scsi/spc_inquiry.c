@@ -44,12 +44,19 @@ static void build_extended_inquiry(struct builder *out, const struct command *co
 static void build_block_limits(struct builder *out, const struct command *command)
 {
     const struct lu *lu = command->lu;
+    bool has_write_same = capability_has(lu, 0x93, OPCODE_NO_SA);
+    bool has_unmap = capability_has(lu, 0x42, OPCODE_NO_SA);
     const struct vpd_block_limits_facts facts = {
         .compare_and_write_max =
             capability_has(lu, 0x89, OPCODE_NO_SA) ? limit_caw_blocks(lu->block_bytes) : 0,
         .transfer_granularity = (uint16_t)(LIMIT_GRANULARITY_BYTES / lu->block_bytes),
         .transfer_max = LIMIT_TRANSFER_BLOCKS,
         .transfer_optimal = LIMIT_OPTIMAL_TRANSFER_BYTES / lu->block_bytes,
+        .is_write_same_zero_refused = has_write_same,
+        .write_same_max = has_write_same ? LIMIT_WRITE_SAME_BLOCKS : 0,
+        .unmap_max = has_unmap ? LIMIT_UNMAP_BLOCKS : 0,
+        .unmap_descriptors_max = has_unmap ? LIMIT_UNMAP_DESCRIPTORS : 0,
+        .unmap_granularity = has_unmap ? LIMIT_UNMAP_GRANULARITY_BYTES / lu->block_bytes : 0,
     };
 
     vpd_block_limits(out, &facts);

@@ -44,6 +44,7 @@ static void put_range(const struct opcode_row *row, uint8_t cdb[16], uint64_t lb
         cdb[4] = blocks;
         break;
     case LBA_10:
+    case LBA_10_SAME:
         put_be32(cdb + 2, (uint32_t)lba);
         cdb[8] = blocks;
         break;
@@ -52,6 +53,7 @@ static void put_range(const struct opcode_row *row, uint8_t cdb[16], uint64_t lb
         cdb[9] = blocks;
         break;
     case LBA_16:
+    case LBA_16_SAME:
         put_be64(cdb + 2, lba);
         cdb[13] = blocks;
         break;
@@ -191,7 +193,7 @@ static void test_ranges_end_with_the_unit(void **state)
         assert_int_equal(sense_of(cdb, RIG_BLOCK_BYTES), SENSE_CODE(0x5, 0x21, 0x00));
         put_range(row, cdb, RIG_BLOCKS + 1, 0);
         assert_int_equal(sense_of(cdb, 0), SENSE_CODE(0x5, 0x21, 0x00));
-        if (row->lba == LBA_16 || row->lba == LBA_CAW) {
+        if (row->lba == LBA_16 || row->lba == LBA_16_SAME || row->lba == LBA_CAW) {
             put_range(row, cdb, UINT64_MAX, 1); /* the sum wraps to 0 */
             assert_int_equal(sense_of(cdb, RIG_BLOCK_BYTES), SENSE_CODE(0x5, 0x21, 0x00));
         }
@@ -204,9 +206,9 @@ static void test_more_than_the_maximum_transfer_length_is_refused(void **state)
 
     (void)state;
     atomic_store(&rig.lu->blocks, 1 << 20); /* so that the range is not what is wrong */
-    put_be32(cdb + 10, 65536);
+    put_be32(cdb + 10, 65537);
     assert_int_equal(sense_of(cdb, 0), SENSE_CODE(0x5, 0x24, 0x00));
-    put_be32(cdb + 10, 65535);
+    put_be32(cdb + 10, 65536);
     assert_int_equal(sense_of(cdb, 0), 0);
     atomic_store(&rig.lu->blocks, RIG_BLOCKS);
 }
