@@ -7,7 +7,9 @@ enum {
     SKSV = 0x80,
     SKS_IN_CDB = 0x40,
     DESCRIPTOR_INFORMATION = 0x00,
+    DESCRIPTOR_COMMAND_SPECIFIC = 0x01,
     DESCRIPTOR_SENSE_KEY_SPECIFIC = 0x02,
+    DESCRIPTOR_FORWARDED = 0x0c,
 };
 
 static uint8_t sense_key(enum sense_code code)
@@ -32,6 +34,25 @@ static void put_field_pointer(uint8_t out[3], const struct sense_details *detail
     put_be16(out + 1, details->field_byte);
 }
 
+static uint8_t build_fixed(uint8_t *out, enum sense_code code, const struct sense_details *details);
+
+/*
+ * SPC-4 5.17.7.4 d) to e): in fixed format the area with the status byte and the sense data of a
+ * copy source or copy destination stands behind ours, and the first or second byte of
+ * COMMAND-SPECIFIC INFORMATION says where.
+ */
+static uint8_t put_forwarded_area(uint8_t *out, const struct sense_details *details)
+{
+    uint8_t len = SENSE_FIXED_BYTES;
+
+    out[details->forwarded.from == SENSE_FROM_SOURCE ? 8 : 9] = len;
+    out[len++] = details->forwarded.status;
+    if (details->forwarded.code != SENSE_NONE)
+        len = (uint8_t)(len + build_fixed(out + len, details->forwarded.code, NULL));
+    out[7] = (uint8_t)(len - 8);
+    return len;
+}
+
 static uint8_t build_fixed(uint8_t *out, enum sense_code code, const struct sense_details *details)
 {
     out[0] = RESPONSE_FIXED;
@@ -45,7 +66,25 @@ static uint8_t build_fixed(uint8_t *out, enum sense_code code, const struct sens
     }
     if (details && details->has_field)
         put_field_pointer(out + 15, details);
+    if (details && details->has_segment)
+        put_be16(out + 10, details->segment);
+    if (details && details->forwarded.from != SENSE_FROM_NOBODY)
+        return put_forwarded_area(out, details);
     return SENSE_FIXED_BYTES;
+}
+
+/* SPC-4 4.5.2.7 */
+static uint8_t put_forwarded_descriptor(uint8_t *out, const struct sense_details *details)
+{
+    uint8_t sense_len = 0;
+
+    if (details->forwarded.code != SENSE_NONE)
+        sense_len = build_fixed(out + 4, details->forwarded.code, NULL);
+    out[0] = DESCRIPTOR_FORWARDED;
+    out[1] = (uint8_t)(2 + sense_len);
+    out[2] = (uint8_t)details->forwarded.from;
+    out[3] = details->forwarded.status;
+    return (uint8_t)(4 + sense_len);
 }
 
 static uint8_t build_descriptor(uint8_t *out, enum sense_code code,
@@ -65,6 +104,13 @@ static uint8_t build_descriptor(uint8_t *out, enum sense_code code,
         put_be64(information + 4, details->information);
         len = (uint8_t)(len + 12);
     }
+    if (details && details->has_segment) {
+        uint8_t *specific = out + len; /* SPC-4 4.5.2.3; the third and fourth byte of eight */
+        specific[0] = DESCRIPTOR_COMMAND_SPECIFIC;
+        specific[1] = 0x0a;
+        put_be16(specific + 4 + 2, details->segment);
+        len = (uint8_t)(len + 12);
+    }
     if (details && details->has_field) {
         uint8_t *specific = out + len; /* SPC-4 4.5.2.4 */
         specific[0] = DESCRIPTOR_SENSE_KEY_SPECIFIC;
@@ -72,6 +118,8 @@ static uint8_t build_descriptor(uint8_t *out, enum sense_code code,
         put_field_pointer(specific + 4, details);
         len = (uint8_t)(len + 8);
     }
+    if (details && details->forwarded.from != SENSE_FROM_NOBODY)
+        len = (uint8_t)(len + put_forwarded_descriptor(out + len, details));
     out[7] = (uint8_t)(len - 8);
     return len;
 }

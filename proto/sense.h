@@ -5,7 +5,7 @@
 
 #include "proto/cursor.h"
 
-enum { SENSE_BYTES_MAX = 32, SENSE_FIXED_BYTES = 18 };
+enum { SENSE_BYTES_MAX = 64, SENSE_FIXED_BYTES = 18 };
 
 /* KEY << 16 | ASC << 8 | ASCQ */
 #define SENSE_CODE(key, asc, ascq) ((key) << 16 | (asc) << 8 | (ascq))
@@ -17,6 +17,7 @@ enum sense_code {
     SENSE_NOT_READY_MANUAL_INTERVENTION = SENSE_CODE(0x2, 0x04, 0x03),
     SENSE_STOPPED = SENSE_CODE(0x2, 0x04, 0x02),
     SENSE_INTERNAL_TARGET_FAILURE = SENSE_CODE(0x4, 0x44, 0x00),
+    SENSE_OPERATION_IN_PROGRESS = SENSE_CODE(0x5, 0x00, 0x16),
     SENSE_INVALID_FIELD_IN_COMMAND_IU = SENSE_CODE(0x5, 0x0e, 0x03),
     SENSE_PARAMETER_LIST_LENGTH_ERROR = SENSE_CODE(0x5, 0x1a, 0x00),
     SENSE_INVALID_OPCODE = SENSE_CODE(0x5, 0x20, 0x00),
@@ -25,8 +26,15 @@ enum sense_code {
     SENSE_LUN_NOT_SUPPORTED = SENSE_CODE(0x5, 0x25, 0x00),
     SENSE_INVALID_FIELD_IN_PARAMETER_LIST = SENSE_CODE(0x5, 0x26, 0x00),
     SENSE_PARAMETER_NOT_SUPPORTED = SENSE_CODE(0x5, 0x26, 0x01),
+    SENSE_INVALID_RELEASE_OF_RESERVATION = SENSE_CODE(0x5, 0x26, 0x04),
+    SENSE_TOO_MANY_TARGET_DESCRIPTORS = SENSE_CODE(0x5, 0x26, 0x06),
+    SENSE_UNSUPPORTED_TARGET_DESCRIPTOR = SENSE_CODE(0x5, 0x26, 0x07),
+    SENSE_TOO_MANY_SEGMENT_DESCRIPTORS = SENSE_CODE(0x5, 0x26, 0x08),
+    SENSE_UNSUPPORTED_SEGMENT_DESCRIPTOR = SENSE_CODE(0x5, 0x26, 0x09),
+    SENSE_INLINE_DATA_LENGTH_EXCEEDED = SENSE_CODE(0x5, 0x26, 0x0b),
     SENSE_SAVING_NOT_SUPPORTED = SENSE_CODE(0x5, 0x39, 0x00),
     SENSE_MEDIUM_REMOVAL_PREVENTED = SENSE_CODE(0x5, 0x53, 0x02),
+    SENSE_INSUFFICIENT_REGISTRATION_RESOURCES = SENSE_CODE(0x5, 0x55, 0x04),
     SENSE_UA_POWER_ON = SENSE_CODE(0x6, 0x29, 0x00),
     SENSE_UA_BUS_RESET = SENSE_CODE(0x6, 0x29, 0x02),
     SENSE_UA_DEVICE_RESET = SENSE_CODE(0x6, 0x29, 0x03),
@@ -41,6 +49,13 @@ enum sense_code {
     SENSE_UA_THIN_THRESHOLD = SENSE_CODE(0x6, 0x38, 0x07),
     SENSE_WRITE_PROTECTED = SENSE_CODE(0x7, 0x27, 0x00),
     SENSE_SPACE_EXHAUSTED = SENSE_CODE(0x7, 0x27, 0x07),
+    SENSE_COPY_ABORTED = SENSE_CODE(0xa, 0x00, 0x00),
+    SENSE_COPY_UNREACHABLE_TARGET = SENSE_CODE(0xa, 0x08, 0x04),
+    SENSE_COPY_THIRD_PARTY_FAILURE = SENSE_CODE(0xa, 0x0d, 0x01),
+    SENSE_COPY_TARGET_NOT_REACHABLE = SENSE_CODE(0xa, 0x0d, 0x02),
+    SENSE_COPY_WRONG_DEVICE_TYPE = SENSE_CODE(0xa, 0x0d, 0x03),
+    SENSE_COPY_INVALID_FIELD = SENSE_CODE(0xa, 0x26, 0x00),
+    SENSE_COPY_INVALID_OPERATION = SENSE_CODE(0xa, 0x26, 0x0c),
     SENSE_ABORTED_DATA_PHASE = SENSE_CODE(0xb, 0x4b, 0x00),
     SENSE_ABORTED_WRONG_AMOUNT = SENSE_CODE(0xb, 0x0c, 0x0d),
     SENSE_ABORTED_PROTOCOL_CRC = SENSE_CODE(0xb, 0x47, 0x05),
@@ -56,6 +71,17 @@ struct sense_details {
     bool has_field; /* sense-key specific field pointer, SPC-4 4.5.2.4.2 */
     bool is_field_in_cdb;
     uint16_t field_byte;
+    bool has_segment; /* COPY ABORTED, SPC-4 5.17.7.4: which segment, from 0 */
+    uint16_t segment;
+    struct { /* and what the copy source or copy destination said, if it is one that failed */
+        enum {
+            SENSE_FROM_NOBODY = 0,
+            SENSE_FROM_SOURCE = 1, /* the values of SOURCE, SPC-4 4.5.2.7 */
+            SENSE_FROM_DESTINATION = 2,
+        } from;
+        uint8_t status;
+        enum sense_code code; /* SENSE_NONE: with that status comes no sense data */
+    } forwarded;
 };
 
 /*
