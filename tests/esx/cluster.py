@@ -5,7 +5,7 @@ what the hosts do and history.py for the proof."""
 
 from cluster_hosts import run_cluster
 from history import DIFFERS, DONE, MAYBE, NOT_DONE, History, Held, Read, Write
-from nestor import Failure, Skip, expect, limit
+from nestor import Failure, expect, limit
 
 
 def run_and_note(**options):
