@@ -108,7 +108,7 @@ void sbc_prefetch(struct command *command)
     prefetch->offset_bytes = range.lba << lu->block_shift;
     /* SBC-3 5.8: 0 means all that follow. */
     blocks = range.blocks ? range.blocks : atomic_load(&lu->blocks) - range.lba;
-    prefetch->is_all = blocks <= LIMIT_PREFETCH_BYTES >> lu->block_shift;
+    prefetch->is_all = blocks <= (uint64_t)LIMIT_PREFETCH_BYTES >> lu->block_shift;
     prefetch->left_bytes = prefetch->is_all ? blocks << lu->block_shift : LIMIT_PREFETCH_BYTES;
     if (command->cdb[1] & IMMED) {
         prefetch->job = (struct slow_job){ .run = prefetch_tell, .done = prefetch_told };
