@@ -16,6 +16,8 @@ enum sense_code {
     SENSE_WRITE_ERROR = SENSE_CODE(0x3, 0x0c, 0x00),
     SENSE_NOT_READY_MANUAL_INTERVENTION = SENSE_CODE(0x2, 0x04, 0x03),
     SENSE_STOPPED = SENSE_CODE(0x2, 0x04, 0x02),
+    SENSE_SANITIZE_IN_PROGRESS = SENSE_CODE(0x2, 0x04, 0x1b),
+    SENSE_SANITIZE_FAILED = SENSE_CODE(0x3, 0x31, 0x03),
     SENSE_INTERNAL_TARGET_FAILURE = SENSE_CODE(0x4, 0x44, 0x00),
     SENSE_OPERATION_IN_PROGRESS = SENSE_CODE(0x5, 0x00, 0x16),
     SENSE_INVALID_FIELD_IN_COMMAND_IU = SENSE_CODE(0x5, 0x0e, 0x03),
@@ -71,6 +73,8 @@ struct sense_details {
     bool has_field; /* sense-key specific field pointer, SPC-4 4.5.2.4.2 */
     bool is_field_in_cdb;
     uint16_t field_byte;
+    bool has_progress; /* of 65536, SPC-4 4.5.2.4.4 */
+    uint16_t progress;
     bool has_segment; /* COPY ABORTED, SPC-4 5.17.7.4: which segment, from 0 */
     uint16_t segment;
     struct { /* and what the copy source or copy destination said, if it is one that failed */

@@ -19,7 +19,13 @@ void spc_mode_select(struct command *command);
 void spc_mode_select_out(struct command *command, struct burst *burst);
 
 void spc_reserve(struct command *command);
+void spc_reserve_let_go(struct command *command);
 void spc_release(struct command *command);
+
+void spc_persistent_reserve_in(struct command *command);
+void spc_persistent_reserve_out(struct command *command);
+void spc_persistent_reserve_out_list(struct command *command, struct burst *burst);
+void spc_persistent_reserve_let_go(struct command *command);
 
 void spc_report_opcodes(struct command *command);
 void spc_report_task_management(struct command *command);

@@ -25,6 +25,13 @@ int lu_open(const struct lu_options *options, struct lu **out)
     if (lu == NULL)
         return -ENOMEM;
     memset(lu, 0, sizeof(*lu));
+    if (options->persistent_path != NULL) {
+        lu->persistent_path = strdup(options->persistent_path);
+        if (lu->persistent_path == NULL) {
+            free(lu);
+            return -ENOMEM;
+        }
+    }
     lu->identity = options->identity;
     lu->backing = options->backing;
     lu->block_bytes = block_bytes;
@@ -34,8 +41,13 @@ int lu_open(const struct lu_options *options, struct lu **out)
     lu->cache = options->cache;
     lu->rotation_rpm = options->rotation_rpm;
     pthread_mutex_init(&lu->mutex, NULL);
+    pthread_cond_init(&lu->jobs_are_over, NULL);
+    sanitize_open(&lu->sanitize, lu);
+    thin_open(&lu->thin, lu, options->thin_threshold_percent);
     LIST_INIT(&lu->itls);
     gate_open(&lu->gate);
+    lu->persistent = options->persistent;
+    reservation_note(lu);
     *out = lu;
     return 0;
 }
@@ -43,9 +55,13 @@ int lu_open(const struct lu_options *options, struct lu **out)
 void lu_close(struct lu *lu)
 {
     assert(LIST_EMPTY(&lu->itls));
+    lu_jobs_end(lu);
     gate_close(&lu->gate);
+    pthread_cond_destroy(&lu->jobs_are_over);
     pthread_mutex_destroy(&lu->mutex);
     backing_close(lu->backing);
+    free(lu->persistent);
+    free(lu->persistent_path);
     free(lu);
 }
 

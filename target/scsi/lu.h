@@ -14,6 +14,8 @@
 #include "target/scsi/identity.h"
 #include "target/scsi/nexus.h"
 #include "target/scsi/reservation.h"
+#include "target/scsi/sanitize.h"
+#include "target/scsi/thin.h"
 #include "target/worker/worker.h"
 
 enum cache_mode {
@@ -21,12 +23,17 @@ enum cache_mode {
     CACHE_WRITETHROUGH, /* WCE=0: GOOD means on stable storage */
 };
 
+struct persistent;
+
 struct lu_options {
     struct backing *backing; /* taken over */
     struct identity identity;
     bool is_readonly;
     enum cache_mode cache;
     uint16_t rotation_rpm; /* VPD B1h: 1 is not rotating, 0 is not said */
+    unsigned thin_threshold_percent; /* 0: none */
+    const char *persistent_path;   /* where registrations are kept; NULL: nowhere, no APTPL */
+    struct persistent *persistent; /* those that were kept; taken over; NULL: none */
 };
 
 /* What one worker has counted; summed when somebody asks. */
@@ -45,14 +52,21 @@ struct lu {
     enum cache_mode cache;
     uint16_t rotation_rpm;
 
-    _Atomic bool reserved;   /* is anybody's reservation in the way? */
+    _Atomic bool reserved;   /* has anybody reserved or registered? kept by reservation_note() */
     _Atomic bool is_stopped; /* by START STOP UNIT; for all nexuses, until the daemon ends */
     /* By MODE SELECT (D_SENSE, SWP); for all nexuses. Not saved: a reset takes them back,
      * SPC-4 7.5.1. */
     _Atomic bool has_descriptor_sense, is_write_protected;
+    struct sanitize sanitize;
+    struct thin thin;
+    _Atomic bool is_closing;      /* no slice of a lu_job follows */
+    unsigned jobs;                /* under way; under `mutex` */
+    pthread_cond_t jobs_are_over;
     pthread_mutex_t mutex;
     LIST_HEAD(, itl) itls;
     struct reservation reservation;
+    struct persistent *persistent; /* NULL: nobody has registered. Replaced by persistent_update.c */
+    char *persistent_path;         /* its file; NULL: APTPL cannot be honoured */
     /* what every command adds to, away from what it only reads */
     struct gate gate __attribute__((aligned(64)));
     uint32_t mode_changes;
@@ -61,7 +75,7 @@ struct lu {
 
 /*
  * 0, -ENOMEM, or -EINVAL (the image is no multiple of the block size, or has no block); on an error
- * the backing stays the caller's.
+ * what would be taken over stays the caller's.
  */
 int lu_open(const struct lu_options *options, struct lu **out);
 void lu_close(struct lu *lu); /* and its backing */

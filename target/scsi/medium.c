@@ -2,6 +2,7 @@
 
 #include "target/scsi/command.h"
 #include "target/scsi/nexus.h"
+#include "target/scsi/opcodes.h"
 
 #define CONTAINER_OF(pointer, type, member)                                                        \
     ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
@@ -11,11 +12,24 @@ void medium_open(struct medium *medium, struct command *command)
     *medium = (struct medium){ .command = command };
 }
 
+static bool is_kept_out(const struct command *command)
+{
+    return !command->is_under_way &&
+           reservation_conflicts(command->lu, command->nexus,
+                                 opcode_reservation(command->op, command->cdb));
+}
+
 static void medium_entered(struct gate_hold *hold)
 {
     struct medium *medium = CONTAINER_OF(hold, struct medium, hold);
     struct command *command = medium->command;
 
+    if (!command->is_finishing) {
+        if (is_kept_out(command))
+            command_finish(command, STATUS_RESERVATION_CONFLICT);
+        else
+            command->is_under_way = true;
+    }
     medium->is_entering = false;
     if (command->is_finishing)
         gate_leave(hold);
@@ -32,8 +46,14 @@ bool medium_enter(struct medium *medium, enum gate_mode mode, uint64_t offset_by
     medium->next = next;
     medium->hold.entered = medium_entered;
     if (gate_enter(&command->lu->gate, &medium->hold, command->nexus->worker, mode, offset_bytes,
-                   len_bytes))
-        return true;
+                   len_bytes)) {
+        if (!is_kept_out(command)) {
+            command->is_under_way = true;
+            return true;
+        }
+        /* told as late as if it had waited: the caller is in the middle of its step */
+        worker_post(command->nexus->worker, &medium->hold.message);
+    }
     medium->is_entering = true;
     command_pin(command);
     return false;

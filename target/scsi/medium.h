@@ -4,6 +4,12 @@
  * Lives in the command's scratch. While it waits (for the gate, for the disk) it pins the command.
  * Waiting for the gate ends without a call when the command finishes meanwhile; io always comes
  * back through `next`, which looks at command->is_finishing and gives back what it holds.
+ *
+ * A reservation that another nexus took since the command was checked keeps it out here, as long as
+ * it has not been inside: RESERVE and PERSISTENT RESERVE OUT pass the whole unit's gate alone
+ * before they are answered, so what comes in after them sees them. The command ends with
+ * RESERVATION CONFLICT, and to its handler it looks like one that was aborted while it waited. One
+ * that has been inside goes on (SPC-4 5.13.1: after its check a command has no conflict any more).
  */
 #pragma once
 

@@ -2,6 +2,7 @@
 
 #include "target/scsi/lu.h"
 #include "target/scsi/nexus.h"
+#include "target/scsi/persistent.h"
 
 #include <stdio.h>
 #include <time.h>
@@ -27,10 +28,33 @@ static bool is_held_by_another(const struct lu *lu, const struct nexus *nexus)
     return lu->reservation.holder != NULL && !is_holder(&lu->reservation, nexus);
 }
 
+void reservation_note(struct lu *lu)
+{
+    bool has_registrants = lu->persistent != NULL && lu->persistent->count > 0;
+
+    atomic_store_explicit(&lu->reserved, lu->reservation.holder != NULL || has_registrants,
+                          memory_order_release);
+}
+
 static void free_unit(struct lu *lu)
 {
     lu->reservation = (struct reservation){ 0 };
-    atomic_store_explicit(&lu->reserved, false, memory_order_release);
+    reservation_note(lu);
+}
+
+/* SPC-2 5.5.1 and its table 10: makes no difference between most commands. */
+static bool scsi_2_conflicts(const struct lu *lu, const struct nexus *nexus,
+                             enum reservation_class class)
+{
+    switch (class) {
+    /* INQUIRY, REPORT LUNS and REQUEST SENSE are answered to all, RELEASE has no effect. */
+    case RSV_ALLOWED:
+    case RSV_REPORTS:
+    case RSV_RELEASE: return false;
+    /* "all PERSISTENT RESERVE IN and OUT commands shall conflict regardless of initiator" */
+    case RSV_PERSISTENT: return lu->reservation.holder != NULL;
+    default: return is_held_by_another(lu, nexus);
+    }
 }
 
 /* ---- without it ---- */
@@ -44,22 +68,11 @@ bool reservation_conflicts(struct lu *lu, const struct nexus *nexus, enum reserv
 {
     bool conflicts;
 
-    if (!stands(lu))
+    if (!stands(lu) || class == RSV_ALLOWED)
         return false;
-    switch (class) {
-    /* SPC-2 5.5.1: INQUIRY, REPORT LUNS and REQUEST SENSE are answered to all, RELEASE has no
-     * effect. */
-    case RSV_ALLOWED:
-    case RSV_RELEASE: return false;
-    /* A SCSI-2 reservation makes no difference between the rest. */
-    case RSV_READS:
-    case RSV_WRITES:
-    case RSV_CONTROL:
-    case RSV_RESERVE:
-    case RSV_NONE: break;
-    }
     pthread_mutex_lock(&lu->mutex);
-    conflicts = is_held_by_another(lu, nexus);
+    conflicts =
+        scsi_2_conflicts(lu, nexus, class) || persistent_conflicts(lu->persistent, nexus, class);
     pthread_mutex_unlock(&lu->mutex);
     return conflicts;
 }
@@ -69,7 +82,11 @@ enum scsi_status reservation_take(struct lu *lu, struct nexus *nexus)
     enum scsi_status status = STATUS_RESERVATION_CONFLICT;
 
     pthread_mutex_lock(&lu->mutex);
-    if (!is_held_by_another(lu, nexus)) {
+    if (lu->persistent != NULL && lu->persistent->count > 0) {
+        /* SPC-4 5.13.3: GOOD without effect for those whom the persistent reservation lets in */
+        if (!persistent_conflicts(lu->persistent, nexus, RSV_RESERVE))
+            status = STATUS_GOOD;
+    } else if (!is_held_by_another(lu, nexus)) {
         status = STATUS_GOOD;
         if (lu->reservation.holder == NULL)
             lu->reservation = (struct reservation){
@@ -77,7 +94,7 @@ enum scsi_status reservation_take(struct lu *lu, struct nexus *nexus)
                 .holder_id = nexus->id,
                 .since_ns = now_ns(),
             };
-        atomic_store_explicit(&lu->reserved, true, memory_order_release);
+        reservation_note(lu);
     }
     pthread_mutex_unlock(&lu->mutex);
     return status;
@@ -90,6 +107,18 @@ void reservation_release(struct lu *lu, const struct nexus *nexus)
     pthread_mutex_lock(&lu->mutex);
     if (is_holder(&lu->reservation, nexus))
         free_unit(lu);
+    pthread_mutex_unlock(&lu->mutex);
+}
+
+void reservation_preempt(struct lu *lu)
+{
+    struct itl *itl;
+
+    pthread_mutex_lock(&lu->mutex);
+    LIST_FOREACH (itl, &lu->itls, lu_link)
+        if (is_holder(&lu->reservation, itl->nexus))
+            unit_attention_raise(itl, UA_RESERVATIONS_PREEMPTED);
+    free_unit(lu);
     pthread_mutex_unlock(&lu->mutex);
 }
 
