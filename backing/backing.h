@@ -130,3 +130,33 @@ struct io {
 /* Runs one io to its end on the calling thread and leaves io->result; for the thread engine and
  * tests. */
 void backing_run(struct io *io);
+
+/*
+ * A copy of a range to another image or within one, step by step; each step can sleep on the disk
+ * and is bounded (for the slow lane). Where ranges of one image overlap the result is as if all had
+ * been read before anything is written. Holes stay holes, and where the file system can it shares
+ * the blocks instead of moving bytes. Nothing is on stable storage before an IO_FLUSH.
+ *
+ * The caller fills in the first part, then, until len_bytes is 0: backing_copy_plan(), which tells
+ * what the step will touch at most, and backing_copy_step(), which takes what it did off the range.
+ */
+struct backing_copy {
+    struct backing *source, *destination;
+    uint64_t source_offset_bytes, destination_offset_bytes, len_bytes; /* what is left */
+
+    uint64_t cloned_bytes, moved_bytes; /* of what is done: shared, and read and written */
+    bool has_source_failed;             /* on an error: it was reading that failed */
+};
+struct backing_copy_part {
+    uint64_t source_offset_bytes, destination_offset_bytes, len_bytes;
+    bool is_clone; /* the file system is asked to share the blocks */
+};
+void backing_copy_plan(const struct backing_copy *copy, struct backing_copy_part *part);
+/* 0, or a negative errno. */
+int backing_copy_step(struct backing_copy *copy, const struct backing_copy_part *part);
+
+/*
+ * How often the disk has failed to keep what was written. The kernel tells it to one sync only:
+ * whoever writes now and flushes later has lost data when this number changed in between.
+ */
+unsigned backing_failed_syncs(const struct backing *backing);

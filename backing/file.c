@@ -236,8 +236,10 @@ static int learn(const struct backing_options *options, struct backing *backing,
         return open_failed(options, -ENXIO, error);
     if (number == 0) {
         name_image(&st, backing);
-        backing->is_memory =
-            !backing->is_block_device && fstatfs(backing->fd, &fs) == 0 && fs.f_type == TMPFS_MAGIC;
+        if (!backing->is_block_device && fstatfs(backing->fd, &fs) == 0) {
+            backing->is_memory = fs.f_type == TMPFS_MAGIC;
+            backing->file_system_block_bytes = (uint32_t)fs.f_bsize;
+        }
         number = real_size(backing, &size_bytes);
     }
     if (number != 0)
@@ -442,4 +444,9 @@ int backing_try_write(struct backing *backing, const struct iovec *iov, int iov_
 int backing_will_need(struct backing *backing, uint64_t offset_bytes, uint64_t len_bytes)
 {
     return -posix_fadvise(backing->fd, (off_t)offset_bytes, (off_t)len_bytes, POSIX_FADV_WILLNEED);
+}
+
+unsigned backing_failed_syncs(const struct backing *backing)
+{
+    return atomic_load_explicit(&backing->failed_syncs, memory_order_acquire);
 }

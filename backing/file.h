@@ -13,14 +13,17 @@ struct backing {
     int fd;
     char *path;
     bool is_readonly, is_block_device;
-    bool is_memory; /* tmpfs: can't sleep on a disk */
-    dev_t device;   /* of the file system, or the block device itself */
-    ino_t inode;    /* 0 for a block device */
+    bool is_memory;                   /* tmpfs: can't sleep on a disk */
+    dev_t device;                     /* of the file system, or the block device itself */
+    ino_t inode;                      /* 0 for a block device */
+    uint32_t file_system_block_bytes; /* 0: no file, or not known */
     _Atomic uint64_t size_bytes;
 
     /* What the file system has said it can't do; asked only once. */
     atomic_bool lacks_nowait_read, lacks_nowait_write;
     atomic_bool lacks_dsync, lacks_punch, lacks_zero_range;
+    /* The same of pairs: the last source, as its `device` + 1, from which it can't. */
+    _Atomic uint64_t lacks_clone_from, lacks_copy_from;
 
     /* How often the disk has failed to keep what was written; see transfer.c. */
     _Atomic unsigned failed_syncs;
