@@ -99,10 +99,14 @@ static int add_live(json_t *lun, const struct registry_lun_view *view)
 json_t *view_lun(const struct registry_lun_view *view)
 {
     const struct model_lun *declared = view->declared;
+    /* what is served: a reload may have declared something else, which holds after a restart */
+    bool is_readonly = view->lu ? view->lu->is_readonly : declared->is_readonly;
+    bool is_writethrough =
+        view->lu ? view->lu->cache == CACHE_WRITETHROUGH : declared->is_writethrough;
     json_t *lun = json_pack("{s:o, s:i, s:o, s:b, s:s, s:o, s:s, s:o}", "target",
                             jsonrpc_string(view->target), "lun", (int)declared->lun, "path",
-                            jsonrpc_string(declared->path), "readonly", declared->is_readonly,
-                            "cache", declared->is_writethrough ? "writethrough" : "writeback",
+                            jsonrpc_string(declared->path), "readonly", is_readonly, "cache",
+                            is_writethrough ? "writethrough" : "writeback",
                             "initiators", view_strings(&declared->initiators), "origin",
                             origin_name(declared->origin), "place", view_place(&declared->place));
 

@@ -29,7 +29,8 @@ struct login {
     struct text_collect collect; /* a text that comes in several requests */
     bool is_leading;             /* still in the first request (with its continuations) */
     bool is_authenticated;
-    unsigned requests, keys; /* so far */
+    unsigned requests, keys;                                                          /* so far */
+    char initiator_text[INITIATOR_NAME_MAX + 1], target_text[INITIATOR_NAME_MAX + 1]; /* for logs */
     uint8_t isid[6];
     uint16_t tsih, cid;
     uint32_t cmd_sn;
@@ -91,11 +92,9 @@ void login_refuse(struct conn *conn, enum login_status status, const char *why)
     else if (login)
         memcpy(request.isid, login->isid, sizeof request.isid);
     log_peer("refused a login initiator=%s target=%s from=%s: %s (status %04x)",
-             login && login->negotiation.initiator_name.len ? login->negotiation.initiator_name.text
-                                                            : "?",
-             login && login->negotiation.target_name.len ? login->negotiation.target_name.text
-                                                         : "?",
-             conn->peer_text, why, status);
+             login && login->initiator_text[0] ? login->initiator_text : "?",
+             login && login->target_text[0] ? login->target_text : "?", conn->peer_text, why,
+             status);
     respond(conn, &request, conn->pdu.initiator_task_tag, status, false, request.tsih, NULL);
     conn_close_when_sent(conn, "its login was refused");
 }
@@ -197,6 +196,8 @@ static bool identify(struct conn *conn, struct slice text)
     char initiator_name[INITIATOR_NAME_MAX + 1];
     const char *why;
 
+    log_text(login->initiator_text, sizeof login->initiator_text, initiator.bytes, initiator.len);
+    log_text(login->target_text, sizeof login->target_text, target.bytes, target.len);
     if (!initiator.len) {
         login_refuse(conn, LOGIN_MISSING_PARAMETER, "the first request has no InitiatorName");
         return false;
@@ -223,9 +224,6 @@ static bool identify(struct conn *conn, struct slice text)
         }
         enum login_status status = find_node(conn, initiator_name, target, &why);
         if (status != LOGIN_SUCCESS) {
-            char clean[INITIATOR_NAME_MAX + 1];
-            log_peer("initiator=%s asked for target=%s", initiator_name,
-                     log_text(clean, sizeof clean, target.bytes, target.len));
             login_refuse(conn, status, why);
             return false;
         }

@@ -151,6 +151,12 @@ static void protocol_error(struct session *session, const char *why)
     conn_close_when_sent(session->conn, why);
 }
 
+static void count_written(struct session *session, uint32_t bytes)
+{
+    uint64_t sum = atomic_load_explicit(&session->entry.written_bytes, memory_order_relaxed);
+    atomic_store_explicit(&session->entry.written_bytes, sum + bytes, memory_order_relaxed);
+}
+
 bool task_out_begin(struct task *task, const struct pdu *pdu, struct pdu_data *data)
 {
     struct session *session = task->session;
@@ -171,6 +177,7 @@ bool task_out_begin(struct task *task, const struct pdu *pdu, struct pdu_data *d
         protocol_error(session, fault);
         return false;
     }
+    count_written(session, data->len);
     task->is_failed = data->is_dropped; /* there was no memory for it: TASK SET FULL */
     is_more_coming = is_more_coming && data->len < first_burst;
     task->out_received_bytes = task->out_asked_bytes = data->len;
@@ -475,12 +482,6 @@ uint32_t task_buffer_bytes(const struct conn *conn)
             bytes = burst;
     }
     return bytes;
-}
-
-static void count_written(struct session *session, uint32_t bytes)
-{
-    uint64_t sum = atomic_load_explicit(&session->entry.written_bytes, memory_order_relaxed);
-    atomic_store_explicit(&session->entry.written_bytes, sum + bytes, memory_order_relaxed);
 }
 
 static void take(struct task *task, const struct pdu *pdu, const struct pdu_data *data)
