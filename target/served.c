@@ -1,5 +1,6 @@
 /* served: target nodes and open units. See served.h. */
 #include "target/served.h"
+#include "target/scsi/persistent_file.h"
 #include "target/worker/log.h"
 
 #include <errno.h>
@@ -262,17 +263,54 @@ static int load_identity(const struct served_list *all, const struct model_lun *
     return 0;
 }
 
-static int open_lu(struct backing *backing, const struct model_lun *declared,
-                   const struct identity *identity, struct lu **out, char error[SERVED_ERROR_MAX])
+/* The registrations that hosts asked to keep (APTPL), and where they are kept. */
+static int load_persistent(const char *state_dir, const struct identity *identity, char **path,
+                           struct persistent **persistent, char error[SERVED_ERROR_MAX])
 {
+    char reason[PERSISTENT_FILE_ERROR_MAX];
+    int result;
+
+    *persistent = NULL;
+    *path = persistent_file_path(state_dir, identity);
+    if (!*path) {
+        snprintf(error, SERVED_ERROR_MAX, "no memory");
+        return -ENOMEM;
+    }
+    result = persistent_file_read(*path, persistent, reason);
+    if (result < 0) {
+        snprintf(error, SERVED_ERROR_MAX, "%s", reason);
+        free(*path);
+    }
+    return result;
+}
+
+static int open_lu(const char *state_dir, struct backing *backing,
+                   const struct model_lun *declared, const struct identity *identity,
+                   struct lu **out, char error[SERVED_ERROR_MAX])
+{
+    struct persistent *persistent;
+    char *persistent_path;
+    int result = load_persistent(state_dir, identity, &persistent_path, &persistent, error);
+
+    if (result < 0)
+        return result;
     struct lu_options options = {
         .backing = backing,
         .identity = *identity,
         .is_readonly = declared->is_readonly,
         .cache = declared->is_writethrough ? CACHE_WRITETHROUGH : CACHE_WRITEBACK,
         .rotation_rpm = declared->rotation > 0 ? (uint16_t)declared->rotation : 0,
+        .persistent_path = persistent_path,
+        .persistent = persistent,
     };
-    int result = lu_open(&options, out);
+    /* what an earlier writeback run left in the page cache was answered GOOD too */
+    struct io flush = { .op = IO_FLUSH, .backing = backing };
+    if (options.cache == CACHE_WRITETHROUGH && !options.is_readonly)
+        backing_run(&flush);
+    result = flush.result ? flush.result : lu_open(&options, out);
+    free(persistent_path);
+    if (result < 0)
+        free(persistent);
 
     if (result == -EINVAL)
         snprintf(
@@ -293,7 +331,7 @@ static void remove_made(const struct unit *unit, const char *image, const char *
         unlink(image);
 }
 
-static int open_unit(const struct served_list *all, struct unit *unit,
+static int open_unit(const struct served_list *all, const char *state_dir, struct unit *unit,
                      const struct model_lun *declared, const char *sidecar,
                      char error[SERVED_ERROR_MAX])
 {
@@ -313,7 +351,7 @@ static int open_unit(const struct served_list *all, struct unit *unit,
             "and set serial and naa of the LUN to the old values",
             declared->path, sidecar);
     if (result == 0)
-        result = open_lu(backing, declared, &identity, &unit->lu, error);
+        result = open_lu(state_dir, backing, declared, &identity, &unit->lu, error);
     if (result < 0) {
         backing_close(backing);
         remove_made(unit, declared->path, sidecar);
@@ -321,7 +359,7 @@ static int open_unit(const struct served_list *all, struct unit *unit,
     return result;
 }
 
-int unit_open(const struct served_list *all, struct served *served,
+int unit_open(const struct served_list *all, const char *state_dir, struct served *served,
               const struct model_lun *declared, char error[SERVED_ERROR_MAX])
 {
     bool had_unit = served_unit(served, declared->lun) != NULL;
@@ -331,7 +369,7 @@ int unit_open(const struct served_list *all, struct served *served,
 
     snprintf(error, SERVED_ERROR_MAX, "no memory for LUN %u", declared->lun);
     if (unit && asprintf(&sidecar, "%s.nestor", declared->path) >= 0) {
-        result = open_unit(all, unit, declared, sidecar, error);
+        result = open_unit(all, state_dir, unit, declared, sidecar, error);
         free(sidecar);
     }
     if (result == 0) {
