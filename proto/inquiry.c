@@ -205,13 +205,16 @@ void vpd_block_limits(struct builder *out, const struct vpd_block_limits_facts *
     page_end(out, start);
 }
 
-void vpd_block_characteristics(struct builder *out, uint16_t rotation_rpm)
+void vpd_block_characteristics(struct builder *out, uint16_t rotation_rpm, bool can_erase)
 {
     size_t start = page_begin(out, PERIPHERAL_DISK, VPD_BLOCK_CHARACTERISTICS);
     uint8_t *p = builder_room(out, 60);
 
-    if (p)
-        put_be16(p, rotation_rpm);
+    if (p) {
+        p -= 4; /* offsets as SBC-3 6.6.5 counts them */
+        put_be16(p + 4, rotation_rpm);
+        p[7] = can_erase ? 0x40 : 0; /* WABEREQ 01b */
+    }
     page_end(out, start);
 }
 
@@ -221,6 +224,7 @@ void vpd_block_provisioning(struct builder *out, const struct vpd_provisioning_f
     uint8_t *p = builder_room(out, 4);
 
     if (p) {
+        p[0] = facts->threshold_exponent;
         p[1] = (uint8_t)(facts->has_unmap << 7 | facts->has_write_same_16 << 6 |
                          facts->has_write_same_10 << 5 | facts->reads_zeros << 2);
         p[2] = 0x02; /* thin: a sparse file */

@@ -60,10 +60,12 @@ struct vpd_block_limits_facts {
 };
 void vpd_block_limits(struct builder *out, const struct vpd_block_limits_facts *facts);
 
-void vpd_block_characteristics(struct builder *out, uint16_t rotation_rpm);
+/* can_erase: SANITIZE's block erase is there, and reads work after it (WABEREQ). */
+void vpd_block_characteristics(struct builder *out, uint16_t rotation_rpm, bool can_erase);
 
 struct vpd_provisioning_facts {
     bool has_unmap, has_write_same_16, has_write_same_10; /* LBPU, LBPWS, LBPWS10 */
     bool reads_zeros;                                     /* LBPRZ */
+    uint8_t threshold_exponent; /* a threshold set is 2^this blocks; 0: no thresholds */
 };
 void vpd_block_provisioning(struct builder *out, const struct vpd_provisioning_facts *facts);

@@ -27,9 +27,19 @@ static uint8_t sense_ascq(enum sense_code code)
     return (uint8_t)code;
 }
 
-/* SPC-4 4.5.2.4.2: the bit pointer is left out (BPV = 0), the byte is what helps. */
-static void put_field_pointer(uint8_t out[3], const struct sense_details *details)
+static bool has_specific(const struct sense_details *details)
 {
+    return details && (details->has_field || details->has_progress);
+}
+
+/* SPC-4 4.5.2.4.2: the bit pointer is left out (BPV = 0), the byte is what helps. */
+static void put_specific(uint8_t out[3], const struct sense_details *details)
+{
+    if (details->has_progress) { /* SPC-4 4.5.2.4.4 */
+        out[0] = SKSV;
+        put_be16(out + 1, details->progress);
+        return;
+    }
     out[0] = (uint8_t)(SKSV | (details->is_field_in_cdb ? SKS_IN_CDB : 0));
     put_be16(out + 1, details->field_byte);
 }
@@ -64,8 +74,8 @@ static uint8_t build_fixed(uint8_t *out, enum sense_code code, const struct sens
         out[0] |= VALID;
         put_be32(out + 3, (uint32_t)details->information);
     }
-    if (details && details->has_field)
-        put_field_pointer(out + 15, details);
+    if (has_specific(details))
+        put_specific(out + 15, details);
     if (details && details->has_segment)
         put_be16(out + 10, details->segment);
     if (details && details->forwarded.from != SENSE_FROM_NOBODY)
@@ -111,11 +121,11 @@ static uint8_t build_descriptor(uint8_t *out, enum sense_code code,
         put_be16(specific + 4 + 2, details->segment);
         len = (uint8_t)(len + 12);
     }
-    if (details && details->has_field) {
+    if (has_specific(details)) {
         uint8_t *specific = out + len; /* SPC-4 4.5.2.4 */
         specific[0] = DESCRIPTOR_SENSE_KEY_SPECIFIC;
         specific[1] = 0x06;
-        put_field_pointer(specific + 4, details);
+        put_specific(specific + 4, details);
         len = (uint8_t)(len + 8);
     }
     if (details && details->forwarded.from != SENSE_FROM_NOBODY)

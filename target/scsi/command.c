@@ -105,6 +105,8 @@ static void command_end(struct command *command)
                  command_text(command, text, sizeof text), took_ns / ns_per_s,
                  backing_path(command->lu->backing));
     }
+    if (command->lu && command->op && command->op->needs & NEEDS_WRITE)
+        thin_look(&command->lu->thin, command->nexus->worker->group->jobs, now_ns());
     nexus_command_end(command);
     transport->finished(command);
 }
@@ -170,12 +172,25 @@ void command_refuse_field(struct command *command, enum sense_code code, bool is
     command_check_condition(command, code, &details, why);
 }
 
+void command_refuse_progress(struct command *command, enum sense_code code, uint16_t progress)
+{
+    const struct sense_details details = { .has_progress = true, .progress = progress };
+
+    command_check_condition(command, code, &details, NULL);
+}
+
 void command_refuse_information(struct command *command, enum sense_code code, uint64_t information,
                                 const char *why)
 {
     const struct sense_details details = { .has_information = true, .information = information };
 
     command_check_condition(command, code, &details, why);
+}
+
+void command_refuse_details(struct command *command, enum sense_code code,
+                            const struct sense_details *details, const char *why)
+{
+    command_check_condition(command, code, details, why);
 }
 
 void command_refuse_errno(struct command *command, int error)
@@ -317,7 +332,7 @@ static bool may_run(struct command *command)
         command_refuse(command, SENSE_INVALID_OPCODE, NULL);
         return false;
     }
-    if (!cdb_is_good(command))
+    if (!sanitize_lets(command) || !cdb_is_good(command))
         return false;
     if (op->needs & NEEDS_WRITE &&
         (lu->is_readonly || atomic_load_explicit(&lu->is_write_protected, memory_order_relaxed))) {
@@ -356,6 +371,7 @@ void command_start(struct command *command)
     command->is_held = command->is_running = command->is_finishing = false;
     command->is_under_way = command->is_miscompare = false;
     command->is_started = true;
+    command->others = NULL;
     command->started_ns = now_ns();
     command->op = opcode_find(command->cdb, &known_opcode);
     command->itl = nexus_itl(command->nexus, command->lun, true);

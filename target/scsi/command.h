@@ -83,6 +83,17 @@ struct command_transport {
 
 TAILQ_HEAD(command_list, command);
 
+/*
+ * What a command that works on other units than its own (a copy) has joined; see
+ * nexus_command_join(). lost() ends it with an answer: one of the units is reset or taken away.
+ */
+struct command_others {
+    uint64_t arrival; /* nexus.c's: when it joined */
+    unsigned count;
+    struct itl **itls;
+    void (*lost)(struct command *command);
+};
+
 struct command {
     /* filled by the transport before command_start() */
     const struct command_transport *transport;
@@ -105,6 +116,7 @@ struct command {
     const struct opcode_row *op;
     struct lu *lu;
     struct itl *itl;
+    const struct command_others *others; /* NULL: it works on its own unit only */
     TAILQ_ENTRY(command) nexus_link;
     uint64_t arrival; /* nexus.c's: its place among all commands of its worker */
     uint16_t pins;    /* why it cannot be over yet: io in flight, a handler on the stack, ... */
@@ -162,9 +174,16 @@ void command_refuse(struct command *command, enum sense_code code, const char *w
 void command_refuse_field(struct command *command, enum sense_code code, bool is_in_cdb,
                           uint16_t byte, const char *why);
 
+/* The same with how far an operation has come, of 65536. */
+void command_refuse_progress(struct command *command, enum sense_code code, uint16_t progress);
+
 /* The same with INFORMATION (an LBA, a miscompare's offset). */
 void command_refuse_information(struct command *command, enum sense_code code, uint64_t information,
                                 const char *why);
+
+/* The same with whatever else there is to tell. */
+void command_refuse_details(struct command *command, enum sense_code code,
+                            const struct sense_details *details, const char *why);
 
 /* An error of the backing (negative errno) in SCSI's words: 07/27/07 for -ENOSPC, 03/11/00, ... */
 void command_refuse_errno(struct command *command, int error);

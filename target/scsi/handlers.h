@@ -62,6 +62,14 @@ void sbc_unmap(struct command *command);
 void sbc_unmap_out(struct command *command, struct burst *burst);
 void sbc_unmap_let_go(struct command *command);
 
+void sbc_sanitize_block_erase(struct command *command);
+void sbc_sanitize_overwrite(struct command *command);
+void sbc_sanitize_overwrite_out(struct command *command, struct burst *burst);
+void sbc_sanitize_let_go(struct command *command);
+void sbc_sanitize_exit_failure_mode(struct command *command);
+
+void spc_log_sense(struct command *command);
+
 void sbc_get_lba_status(struct command *command);
 
 void sbc_prefetch(struct command *command);

@@ -26,6 +26,9 @@ enum {
     /* ext4's and XFS's blocks; VMFS6 wants a divisor of 1 MiB */
     LIMIT_UNMAP_GRANULARITY_BYTES = 4096,
 
+    /* Logical block provisioning thresholds and resources are told in these. */
+    LIMIT_THRESHOLD_SET_BYTES = 1024 * 1024,
+
     /* What a PRE-FETCH brings into the page cache at most. */
     LIMIT_PREFETCH_BYTES = 32 * 1024 * 1024,
 };

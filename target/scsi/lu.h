@@ -30,10 +30,10 @@ struct lu_options {
     struct identity identity;
     bool is_readonly;
     enum cache_mode cache;
-    uint16_t rotation_rpm; /* VPD B1h: 1 is not rotating, 0 is not said */
+    uint16_t rotation_rpm;           /* VPD B1h: 1 is not rotating, 0 is not said */
     unsigned thin_threshold_percent; /* 0: none */
-    const char *persistent_path;   /* where registrations are kept; NULL: nowhere, no APTPL */
-    struct persistent *persistent; /* those that were kept; taken over; NULL: none */
+    const char *persistent_path;     /* where registrations are kept; NULL: nowhere, no APTPL */
+    struct persistent *persistent;   /* those that were kept; taken over; NULL: none */
 };
 
 /* What one worker has counted; summed when somebody asks. */
@@ -59,14 +59,15 @@ struct lu {
     _Atomic bool has_descriptor_sense, is_write_protected;
     struct sanitize sanitize;
     struct thin thin;
-    _Atomic bool is_closing;      /* no slice of a lu_job follows */
-    unsigned jobs;                /* under way; under `mutex` */
+    _Atomic bool is_closing; /* no slice of a lu_job follows */
+    unsigned jobs;           /* under way; under `mutex` */
     pthread_cond_t jobs_are_over;
     pthread_mutex_t mutex;
     LIST_HEAD(, itl) itls;
     struct reservation reservation;
-    struct persistent *persistent; /* NULL: nobody has registered. Replaced by persistent_update.c */
-    char *persistent_path;         /* its file; NULL: APTPL cannot be honoured */
+    struct persistent
+        *persistent;       /* NULL: nobody has registered. Replaced by persistent_update.c */
+    char *persistent_path; /* its file; NULL: APTPL cannot be honoured */
     /* what every command adds to, away from what it only reads */
     struct gate gate __attribute__((aligned(64)));
     uint32_t mode_changes;

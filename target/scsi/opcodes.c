@@ -22,6 +22,8 @@
 #define CAW_STEPS    .out = sbc_compare_and_write_out, .let_go = sbc_compare_and_write_let_go
 #define SAME_STEPS   .out = sbc_write_same_out, .let_go = sbc_write_same_let_go
 #define UNMAP_STEPS  .out = sbc_unmap_out, .let_go = sbc_unmap_let_go
+#define ERASE_STEPS  .let_go = sbc_sanitize_let_go
+#define OVERWR_STEPS .out = sbc_sanitize_overwrite_out, .let_go = sbc_sanitize_let_go
 #define FETCH_STEPS  .let_go = sbc_prefetch_let_go
 #define SELECT_STEPS .out = spc_mode_select_out
 #define RESERVE_STEPS .let_go = spc_reserve_let_go
@@ -80,6 +82,14 @@ const struct opcode_row opcode_table[] = {
         sbc_write_same,              DATA_OUT,  LBA_10_SAME, RSV_WRITES, UA_REPORT, WRITES | NEEDS_VAAI, 10, SAME_STEPS, 0x08, FF4, GROUP, FF2, 0),
     ROW(0x42, NO_SA, "UNMAP",
         sbc_unmap,                   DATA_OUT,  LBA_NONE, RSV_WRITES,  UA_REPORT, WRITES | NEEDS_VAAI, 10, UNMAP_STEPS, 0, 0, 0, 0, 0, GROUP, FF2, 0),
+    ROW(0x48, 0x01,  "SANITIZE (OVERWRITE)",
+        sbc_sanitize_overwrite,      DATA_OUT,  LBA_NONE, RSV_WRITES,  UA_REPORT, WRITES | NEEDS_VAAI, 10, OVERWR_STEPS, 0xa1, 0, 0, 0, 0, 0, FF2, 0),
+    ROW(0x48, 0x02,  "SANITIZE (BLOCK ERASE)",
+        sbc_sanitize_block_erase,    DATA_NONE, LBA_NONE, RSV_WRITES,  UA_REPORT, WRITES | NEEDS_VAAI, 10, ERASE_STEPS, 0xa2, 0, 0, 0, 0, 0, 0, 0, 0),
+    ROW(0x48, 0x1f,  "SANITIZE (EXIT FAILURE MODE)",
+        sbc_sanitize_exit_failure_mode, DATA_NONE, LBA_NONE, RSV_WRITES, UA_REPORT, WRITES | NEEDS_VAAI, 10, ONE_STEP, 0xbf, 0, 0, 0, 0, 0, 0, 0, 0),
+    ROW(0x4d, NO_SA, "LOG SENSE",
+        spc_log_sense,               DATA_IN,   LBA_NONE, RSV_CONTROL, UA_REPORT, UNIT,   10, ONE_STEP,     0, FF2, 0, FF2, FF2, 0),
     ROW(0x55, NO_SA, "MODE SELECT(10)",
         spc_mode_select,             DATA_OUT,  LBA_NONE, RSV_WRITES,  UA_REPORT, UNIT,   10, SELECT_STEPS, 0x11, 0, 0, 0, 0, 0, FF2, 0),
     ROW(0x56, NO_SA, "RESERVE(10)",
@@ -195,9 +205,10 @@ bool opcode_exists(uint8_t opcode, int service_action)
 
 bool opcode_is_one_command(uint8_t opcode)
 {
-    enum { PERSISTENT_RESERVE_IN = 0x5e, PERSISTENT_RESERVE_OUT = 0x5f };
+    enum { SANITIZE = 0x48, PERSISTENT_RESERVE_IN = 0x5e, PERSISTENT_RESERVE_OUT = 0x5f };
 
-    return opcode == PERSISTENT_RESERVE_IN || opcode == PERSISTENT_RESERVE_OUT;
+    return opcode == SANITIZE || opcode == PERSISTENT_RESERVE_IN ||
+           opcode == PERSISTENT_RESERVE_OUT;
 }
 
 enum reservation_class opcode_reservation(const struct opcode_row *row, const uint8_t *cdb)

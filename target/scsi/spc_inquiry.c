@@ -64,7 +64,8 @@ static void build_block_limits(struct builder *out, const struct command *comman
 
 static void build_block_characteristics(struct builder *out, const struct command *command)
 {
-    vpd_block_characteristics(out, command->lu->rotation_rpm);
+    vpd_block_characteristics(out, command->lu->rotation_rpm,
+                              capability_has(command->lu, 0x48, 0x02));
 }
 
 static void build_block_provisioning(struct builder *out, const struct command *command)
@@ -74,6 +75,10 @@ static void build_block_provisioning(struct builder *out, const struct command *
         .has_write_same_16 = capability_has(command->lu, 0x93, OPCODE_NO_SA),
         .has_write_same_10 = capability_has(command->lu, 0x41, OPCODE_NO_SA),
         .reads_zeros = true,
+        .threshold_exponent =
+            command->lu->thin.threshold_percent
+                ? (uint8_t)__builtin_ctz(LIMIT_THRESHOLD_SET_BYTES / command->lu->block_bytes)
+                : 0,
     };
 
     vpd_block_provisioning(out, &facts);

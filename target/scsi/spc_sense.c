@@ -12,6 +12,7 @@ void spc_test_unit_ready(struct command *command)
 void spc_request_sense(struct command *command)
 {
     bool is_descriptor = command->cdb[1] & 0x01; /* DESC */
+    struct sense_details details = { 0 };
     enum sense_code code = SENSE_NONE;
     uint8_t sense[SENSE_BYTES_MAX];
     uint8_t len;
@@ -20,10 +21,14 @@ void spc_request_sense(struct command *command)
         code = SENSE_LUN_NOT_SUPPORTED; /* told as data, with GOOD */
     } else {
         code = unit_attention_take(command->itl);
+        if (code == SENSE_NONE) {
+            code = sanitize_sense(command->lu, &details.progress);
+            details.has_progress = code == SENSE_SANITIZE_IN_PROGRESS;
+        }
         if (code == SENSE_NONE &&
             atomic_load_explicit(&command->lu->is_stopped, memory_order_relaxed))
             code = SENSE_STOPPED;
     }
-    len = sense_build(sense, code, NULL, is_descriptor);
+    len = sense_build(sense, code, &details, is_descriptor);
     command_reply(command, sense, len, command->cdb[4]);
 }

@@ -263,7 +263,7 @@ static void test_block_characteristics_and_provisioning(void **state)
     struct builder out = room();
 
     (void)state;
-    vpd_block_characteristics(&out, 7200);
+    vpd_block_characteristics(&out, 7200, false);
     assert_int_equal(out.len, 64);
     assert_int_equal(get_be16(bytes + 4), 7200);
     out = room();
