@@ -92,7 +92,7 @@ static void open_units(struct registry *registry, struct served *served,
 
     for (unsigned i = 0; i < declared->lun_count; i++) {
         const struct model_lun *lun = &declared->luns[i];
-        if (unit_open(&registry->targets, served, lun, error) == 0)
+        if (unit_open(&registry->targets, registry->model->state_dir, served, lun, error) == 0)
             continue;
         model_problems_add(problems, &lun->place, "LUN %u of %s is not served: %s", lun->lun,
                            declared->name, error);
@@ -250,7 +250,7 @@ static int lun_add(struct change *change, struct served *served, const char *tar
     /* the check has put the LUNs in order: their places have changed */
     const struct model_target *target = model_find_target(registry->model, target_name);
     const struct model_lun *lun = model_find_lun(target, number);
-    result = unit_open(&registry->targets, served, lun, error);
+    result = unit_open(&registry->targets, registry->model->state_dir, served, lun, error);
     if (result < 0)
         return result;
     *map = served_map(served, target);
@@ -435,7 +435,8 @@ static int add_target(struct registry *registry, const char *name, struct served
     if (result < 0)
         return result;
     for (unsigned i = 0; i < target->lun_count && result == 0; i++)
-        result = unit_open(&registry->targets, *out, &target->luns[i], error);
+        result = unit_open(&registry->targets, registry->model->state_dir, *out,
+                           &target->luns[i], error);
     if (result == 0 && !(*map = served_map(*out, target)))
         result = -ENOMEM;
     if (result == 0)

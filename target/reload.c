@@ -96,7 +96,8 @@ static void serve_lun(struct change *change, struct served *served,
                                lun->lun, target->name, error);
         return;
     }
-    if (unit_open(&change->registry->targets, served, lun, error) < 0) {
+    if (unit_open(&change->registry->targets, change->registry->model->state_dir, served, lun,
+                  error) < 0) {
         model_problems_add(&change->problems, &lun->place, "LUN %u of %s is not served: %s",
                            lun->lun, target->name, error);
         unit_set_problem(served, lun->lun, error);

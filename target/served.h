@@ -48,11 +48,12 @@ struct node_access *access_make(const struct model_target *declared);
 void access_set_chap(struct node_chap *chap, const struct model_chap *declared);
 
 /*
- * Opens the image of a LUN, its identity and its unit, and puts the unit into the list. The image
+ * Opens the image of a LUN, its identity, the registrations kept in state_dir and its unit, and
+ * puts the unit into the list. The image
  * and the identity must not be those of any other unit of `all`. On an error what was made is taken
  * away again: a negative errno with *error for a person.
  */
-int unit_open(const struct served_list *all, struct served *served,
+int unit_open(const struct served_list *all, const char *state_dir, struct served *served,
               const struct model_lun *declared, char error[SERVED_ERROR_MAX]);
 /* A LUN that could not be opened keeps its place and the reason. 0 or -ENOMEM. */
 int unit_set_problem(struct served *served, unsigned lun, const char *problem);
