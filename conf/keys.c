@@ -130,6 +130,10 @@ const struct key keys[] = {
     { LUN(rotation), .name = "rotation", .type = KEY_NUMBER, .when = KEY_RESTART, .unsaid = -1,
       FROM_TO(0, 65534), .example = "1",
       .help = "Revolutions a minute; 1: a disk that does not rotate; 0: not told." },
+    { LUN(thin_threshold), .name = "thin_threshold", .type = KEY_NUMBER, .when = KEY_RESTART,
+      .unsaid = -1, FROM_TO(0, 99), .example = "90",
+      .help = "Percent of what the image takes and could still take on its file system past which the "
+              "hosts are told; 90 unless said otherwise, 0: never." },
     { LUN(serial), .name = "serial", .type = KEY_TEXT, .when = KEY_FROZEN, .check = check_serial,
       .example = "5c1e7a90b3d24f68",
       .help = "The unit serial number; only to restore one that was lost. 16 to 32 characters." },

@@ -63,7 +63,7 @@ static int strings_copy(struct model_strings *to, const struct model_strings *fr
 
 void model_lun_init(struct model_lun *lun)
 {
-    *lun = (struct model_lun){ .vaai = -1, .rotation = -1 };
+    *lun = (struct model_lun){ .vaai = -1, .rotation = -1, .thin_threshold = -1 };
 }
 
 void model_lun_free(struct model_lun *lun)

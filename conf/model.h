@@ -42,6 +42,7 @@ struct model_lun {
     int vaai;                                 /* -1 not said, 0, 1 */
     uint32_t block_size, physical_block_size; /* 0: not said */
     int rotation;                             /* rpm; 1: does not rotate; -1 not said */
+    int thin_threshold;                       /* percent; 0: never; -1 not said */
     char *serial, *naa, *product;
     struct model_strings initiators; /* the mask */
     enum model_origin origin;

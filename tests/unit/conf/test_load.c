@@ -20,6 +20,7 @@ static const char whole[] =
     "    networks = [ \"10.0.0.0/8\", \"fd00::/8\" ];\n"
     "    luns = ( { lun = 5; path = \"~/five.img\"; size = \"64G\"; cache = \"writethrough\";\n"
     "               vaai = false; block_size = 512; physical_block_size = 4096; rotation = 7200;\n"
+    "               thin_threshold = 75;\n"
     "               serial = \"0123456789abcdef\"; naa = \"60000000000000000000000000000001\";\n"
     "               product = \"LAB DISK\"; initiators = [ \"*:esx1\" ]; },\n"
     "             { lun = 1; path = \"~/one.img\"; size = 1048576; readonly = true; } );\n"
@@ -61,6 +62,7 @@ static void test_every_key_comes_into_the_model(void **state)
     assert_int_equal(lun->block_size, 512);
     assert_int_equal(lun->physical_block_size, 4096);
     assert_int_equal(lun->rotation, 7200);
+    assert_int_equal(lun->thin_threshold, 75);
     assert_string_equal(lun->serial, "0123456789abcdef");
     assert_string_equal(lun->naa, "60000000000000000000000000000001");
     assert_string_equal(lun->product, "LAB DISK");
@@ -95,6 +97,7 @@ static void test_what_is_not_said_has_its_default(void **state)
     assert_false(model->targets[0].initiators.is_set);
     assert_int_equal(model->targets[0].luns[0].vaai, -1);
     assert_int_equal(model->targets[0].luns[0].rotation, -1);
+    assert_int_equal(model->targets[0].luns[0].thin_threshold, -1);
     assert_int_equal(model->targets[0].luns[0].block_size, 0);
     assert_false(model->targets[0].luns[0].is_writethrough);
 }
