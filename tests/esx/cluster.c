@@ -2,12 +2,13 @@
  * cluster: one ESX host of a cluster that shares a VMFS volume, as VMFS uses the LUN.
  *
  *   cluster --address IP --port N --target NAME --host N --seconds N --log FILE
- *           [--reserve] [--lease-ms N] [--crash N] [--pause-us N] [--read-all]
+ *           [--reserve] [--lease-ms N] [--crash N] [--stall N] [--pause-us N] [--read-all]
  *
  * The host keeps a heartbeat block alive, takes lock blocks, rewrites metadata under them, writes
  * files of its own, and counts in one block that all hosts fight for. Blocks that several hosts
  * change it replaces by COMPARE AND WRITE, or with --reserve between RESERVE and RELEASE. Of a
- * thousand commands --crash are cut off by a crash of the host. It breaks the lock of a host whose
+ * thousand commands --crash are cut off by a crash of the host, and of a thousand writes --stall
+ * come late because the host was suspended before it sent them. It breaks the lock of a host whose
  * heartbeat has not moved for longer than a lease, and fences that host by a reset.
  *
  * A host holds a lock from its answer until it lets go, at most until the lease that its last
@@ -55,7 +56,7 @@ struct member {
 
 static struct {
     const char *address, *port, *target, *log;
-    unsigned host, seconds, lease_ms, crash, pause_us;
+    unsigned host, seconds, lease_ms, crash, stall, pause_us;
     int reserve, read_all;
 } options = { .lease_ms = 1000, .pause_us = 1000 };
 
@@ -219,6 +220,7 @@ static bool update_metadata(struct member *member)
     if (volume_read(host, lba, 1, &there) != DONE || !is_sure(member))
         return false;
     next = image_after(host, &there);
+    volume_stall(host);
     if (volume_write(host, lba, 1, &there, &next) != DONE || !is_sure(member))
         return false;
     member->updates++;
@@ -385,6 +387,7 @@ static bool take_options(int argc, char **argv)
         { "seconds",  &options.seconds,  NULL,             NULL             },
         { "lease-ms", &options.lease_ms, NULL,             NULL             },
         { "crash",    &options.crash,    NULL,             NULL             },
+        { "stall",    &options.stall,    NULL,             NULL             },
         { "pause-us", &options.pause_us, NULL,             NULL             },
         { "reserve",  NULL,              NULL,             &options.reserve },
         { "read-all", NULL,              NULL,             &options.read_all},
@@ -421,6 +424,8 @@ int main(int argc, char **argv)
     member.host.number = options.host;
     member.host.locking = options.reserve ? LOCKING_RESERVE : LOCKING_ATS;
     member.host.crash_in_thousand = options.crash;
+    member.host.stall_in_thousand = options.stall;
+    member.host.stall_ms = 2 * options.lease_ms;
     member.host.random = options.host + 1 + (unsigned)getpid();
     member.host.path.socket = -1;
     member.host.path.answer_within_ms = options.lease_ms / 3;

@@ -65,12 +65,12 @@ def read_history(directory, hosts):
 
 
 def run_cluster(*, hosts, seconds, reserve=False, kill_every=4.0, drop_every=1.0, crash=5,
-                pause_us=300, seed=None, **lun_keys):
+                stall=10, pause_us=300, seed=None, **lun_keys):
     """Gives the history, checked, and a summary; Failure with what is wrong otherwise."""
     seed = seed if seed is not None else random.SystemRandom().randrange(1 << 32)
     chance = random.Random(seed)
     more = ["--seconds", seconds, "--lease-ms", 500 * (SLOWNESS + 1), "--crash", crash,
-            "--pause-us", pause_us, *(["--reserve"] if reserve else [])]
+            "--stall", stall, "--pause-us", pause_us, *(["--reserve"] if reserve else [])]
     with Daemon([target(lun(0, size="64M", **lun_keys))]) as daemon:
         processes = [subprocess.Popen(host_command(daemon, n, daemon.dir / f"host{n}.log", *more))
                      for n in range(hosts)]
@@ -86,9 +86,9 @@ def run_cluster(*, hosts, seconds, reserve=False, kill_every=4.0, drop_every=1.0
         if any(ended) or read.returncode:
             raise Failure(f"hosts ended with {ended}, the reader with {read.returncode}: "
                           f"{history.faults[:SHOWN]}")
-        faults = history.check()
-        if faults:
-            raise Failure(f"seed {seed}: {len(faults)} faults:\n" + "\n".join(faults[:SHOWN]))
+    faults = history.check()
+    if faults:
+        raise Failure(f"seed {seed}: {len(faults)} faults:\n" + "\n".join(faults[:SHOWN]))
     counts = ", ".join(f"{count} {name}" for name, count in history.counts.items())
     return history, (f"{hosts} hosts, {seconds} s, {history.operations} operations, all blocks "
                      f"linearizable; {counts}; {troubles['kills']} kills of the daemon, "

@@ -12,7 +12,7 @@ enum {
     RELEASE_6 = 0x17,
 
     NS_PER_MS = 1000000,
-    RETRIES = 400, /* of BUSY, TASK SET FULL and RESERVATION CONFLICT, a command */
+    RETRIES = 100, /* of BUSY, TASK SET FULL and RESERVATION CONFLICT, a command */
     RETRY_AFTER_US = 2000,
     ATTENTIONS_MAX = 10, /* that one host can owe at once */
 };
@@ -28,6 +28,14 @@ int64_t now_ns(void)
 unsigned random_below(struct host *host, unsigned limit)
 {
     return (unsigned)rand_r(&host->random) % limit;
+}
+
+void volume_stall(struct host *host)
+{
+    if (random_below(host, 1000) >= host->stall_in_thousand)
+        return;
+    host->stalls++;
+    usleep((useconds_t)(host->stall_ms * 500 + random_below(host, host->stall_ms * 1000)));
 }
 
 void volume_error(struct host *host, const char *what, uint32_t lba)
@@ -131,6 +139,7 @@ static bool may_be_retried(const struct host *host, const struct path_answer *an
 /* When the command that counts was on its way. */
 struct interval {
     int64_t from, to; /* to 0: cut off, settled by the next login */
+    bool is_conflict;
 };
 
 static enum outcome run(struct host *host, struct path_command command, uint32_t lba,
@@ -148,6 +157,7 @@ static enum outcome run(struct host *host, struct path_command command, uint32_t
         when->from = now_ns();
         result = path_run(&host->path, &command, &answer);
         when->to = result == PATH_LOST ? 0 : now_ns();
+        when->is_conflict = answer.status == STATUS_RESERVATION_CONFLICT;
         outcome = judge(host, result, &answer, lba);
         if (command.crash == CRASH_INSIDE)
             return NOT_DONE;
@@ -244,6 +254,7 @@ static enum outcome replace_reserved(struct host *host, const struct image *old,
         return DIFFERS; /* the read is in the log and says more */
     }
     image_fill(bytes, image);
+    volume_stall(host);
     outcome = run(host, path_write(lba, 1, bytes), lba, &when);
     log_replaced(host, lba, &when, outcome, old, image);
     return outcome;
@@ -255,8 +266,11 @@ static enum outcome replace_by_reserve(struct host *host, const struct image *ol
     struct interval when = { 0 };
     enum outcome outcome, released;
 
-    if (run(host, path_simple(RESERVE_6), lba, &when) != DONE)
+    if (run(host, path_simple(RESERVE_6), lba, &when) != DONE) {
+        if (when.is_conflict) /* for RETRIES: its owner is dead, or sleeps */
+            volume_fence(host);
         return NOT_DONE;
+    }
     host->has_reserved = true;
     outcome = replace_reserved(host, old, image, lba);
     host->has_reserved = false;

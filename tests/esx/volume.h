@@ -66,9 +66,11 @@ struct host {
     uint64_t images; /* made so far */
     unsigned random;
     unsigned crash_in_thousand; /* commands */
-    bool has_reserved;          /* and so no conflict is waited for */
-    bool was_reset; /* a unit attention 29h came: whatever was held may be another's now */
-    uint64_t ats_done, ats_differed, conflicts, attentions, aborts, crashes, losses;
+    unsigned stall_in_thousand; /* writes that are held up, for half to one and a half stall_ms */
+    unsigned stall_ms;
+    bool has_reserved; /* and so no conflict is waited for */
+    bool was_reset;    /* a unit attention 29h came: whatever was held may be another's now */
+    uint64_t ats_done, ats_differed, conflicts, attentions, aborts, crashes, losses, stalls;
 };
 
 int64_t now_ns(void);
@@ -79,6 +81,12 @@ struct image image_after(struct host *host, const struct image *old);
 void image_fill(void *block, const struct image *image);
 /* False: the block is no image of this LBA. */
 bool image_take(struct image *image, const void *block, uint32_t lba);
+
+/*
+ * A host that is suspended between its decision to write and the write. When it goes on it looks at
+ * no clock, so that only the unit attention of the reset that fenced it keeps its write away.
+ */
+void volume_stall(struct host *host);
 
 /* All of these say NOT_DONE or MAYBE when the path is lost (host->path.socket < 0 then). */
 enum outcome volume_read(struct host *host, uint32_t lba, unsigned blocks, struct image *images);
