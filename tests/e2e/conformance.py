@@ -75,7 +75,8 @@ def conforms(family, may_skip=(), but=None, whole=False, multipath=False, **keys
 
 @limit(120)
 def e2e_conforms_in_compare_and_write():
-    conforms("CompareAndWrite")
+    # one of theirs wants several logical blocks in a physical one
+    conforms("CompareAndWrite", physical_block_size=4096)
 
 
 @limit(120)
@@ -193,6 +194,16 @@ def e2e_conforms_in_read_capacity10():
 @limit(120)
 def e2e_conforms_in_read_capacity16():
     conforms("ReadCapacity16")
+
+
+@limit(120)
+def e2e_conforms_in_read_defect_data10():
+    conforms("ReadDefectData10")
+
+
+@limit(120)
+def e2e_conforms_in_read_defect_data12():
+    conforms("ReadDefectData12")
 
 
 @limit(120)
