@@ -396,6 +396,63 @@ static void test_abort_while_it_writes_ends_with_the_write_done(void **state)
     expect_free_gate();
 }
 
+/* ---- reservations ---- */
+
+static void start_reserve_of_the_other(struct fake_task *task)
+{
+    static const uint8_t reserve[6] = { 0x16 };
+
+    fake_task(task, &rig, reserve, 0, NULL, 0);
+    task->nexus = &rig.other;
+    fake_start(task);
+}
+
+static void test_caw_whose_data_comes_after_the_others_reserve_is_kept_out(void **state)
+{
+    struct fake_task caw, reserve;
+    struct halves data = halves(0, 1);
+
+    (void)state;
+    caw_task(&caw, &data);
+    caw.is_held_back = true;
+    fake_start(&caw);
+    start_reserve_of_the_other(&reserve);
+    fake_wait(&reserve);
+    assert_int_equal(reserve.answer.status, STATUS_GOOD);
+    fake_send(&caw);
+    fake_wait(&caw);
+    assert_int_equal(caw.answer.status, STATUS_RESERVATION_CONFLICT);
+    fake_free(&caw);
+    fake_free(&reserve);
+    reservation_drop_all(rig.lu, NULL, 0);
+    expect_byte(0);
+    expect_free_gate();
+}
+
+static void test_reserve_is_answered_after_the_caw_that_is_under_way(void **state)
+{
+    struct fake_task caw, reserve;
+    struct halves data = halves(0, 1);
+
+    (void)state;
+    take_all_io();
+    caw_task(&caw, &data);
+    fake_start(&caw); /* it reads */
+    start_reserve_of_the_other(&reserve);
+    end_io(0);
+    assert_int_equal(reserve.finished, 0); /* it writes */
+    end_io(0);
+    assert_int_equal(caw.finished, 1);
+    assert_int_equal(caw.answer.status, STATUS_GOOD);
+    fake_wait(&reserve);
+    assert_int_equal(reserve.answer.status, STATUS_GOOD);
+    fake_free(&caw);
+    fake_free(&reserve);
+    let_io_go();
+    reservation_drop_all(rig.lu, NULL, 0);
+    expect_byte(1);
+}
+
 /* ---- errors ---- */
 
 static void test_read_error_is_told_and_nothing_is_written(void **state)
@@ -753,6 +810,8 @@ int main(void)
         TEST(test_abort_after_the_gate_let_it_in_leaves_nothing),
         TEST(test_abort_while_it_reads_leaves_nothing),
         TEST(test_abort_while_it_writes_ends_with_the_write_done),
+        TEST(test_caw_whose_data_comes_after_the_others_reserve_is_kept_out),
+        TEST(test_reserve_is_answered_after_the_caw_that_is_under_way),
         TEST(test_read_error_is_told_and_nothing_is_written),
         TEST(test_full_disk_is_space_exhausted),
         TEST(test_error_of_the_disk_comes_back_through_the_engine),
