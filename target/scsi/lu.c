@@ -42,7 +42,6 @@ int lu_open(const struct lu_options *options, struct lu **out)
     lu->rotation_rpm = options->rotation_rpm;
     pthread_mutex_init(&lu->mutex, NULL);
     pthread_cond_init(&lu->jobs_are_over, NULL);
-    sanitize_open(&lu->sanitize, lu);
     thin_open(&lu->thin, lu, options->thin_threshold_percent);
     LIST_INIT(&lu->itls);
     gate_open(&lu->gate);
@@ -93,6 +92,9 @@ void lu_statistics(const struct lu *lu, struct lu_statistics *sum)
         sum->conflicts += count(&counters->conflicts);
         sum->ats_ok += count(&counters->ats_ok);
         sum->ats_miscompare += count(&counters->ats_miscompare);
+        sum->clones += count(&counters->clones);
+        sum->clones_failed += count(&counters->clones_failed);
+        sum->cloned_bytes += count(&counters->cloned_bytes);
     }
 }
 

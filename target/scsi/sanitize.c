@@ -120,12 +120,6 @@ static void sanitize_over(struct lu_job *job)
         worker_post(wait->command->nexus->worker, &wait->message);
 }
 
-void sanitize_open(struct sanitize *sanitize, struct lu *lu)
-{
-    atomic_init(&sanitize->state, SANITIZE_IDLE);
-    sanitize->job = (struct lu_job){ .run = slice_run, .over = sanitize_over, .lu = lu };
-}
-
 /* ---- on the command's worker ---- */
 
 static void give_up(struct sanitize *sanitize)
@@ -200,6 +194,7 @@ void sanitize_begin(struct command *command, const struct overwrite_list *list, 
         give_up(sanitize);
         return command_finish(command, STATUS_TASK_SET_FULL);
     }
+    sanitize->job = (struct lu_job){ .run = slice_run, .over = sanitize_over, .lu = lu };
     sanitize->may_exit = may_exit;
     sanitize->is_inverted = list && list->is_inverted;
     sanitize->passes = list ? list->passes : 1;

@@ -28,6 +28,7 @@ struct sanitize_wait {
     int error;
 };
 
+/* Zeroed: idle. */
 struct sanitize {
     _Atomic int state; /* enum sanitize_state */
     _Atomic uint64_t done_bytes, total_bytes;
@@ -43,8 +44,6 @@ struct sanitize {
     uint64_t at_bytes;
     int error;
 };
-
-void sanitize_open(struct sanitize *sanitize, struct lu *lu);
 
 /* Begins as soon as nothing is in flight. `list`: NULL for a block erase. Ends the command: at once
  * with `immediate`, else when it is over. */
