@@ -51,7 +51,7 @@ struct member {
         int64_t since_ns; /* 0: never looked */
     } watched[VOLUME_HOSTS];
 
-    uint64_t counted, updates, fences, logins;
+    uint64_t counted, updates, logins;
 };
 
 static struct {
@@ -186,7 +186,6 @@ static bool lock_take(struct member *member, unsigned lock)
         return false;
     if (breaks) {
         /* Whatever the dead host has on its way ends here, or meets the unit attention. */
-        member->fences++;
         if (volume_fence(host) != DONE || volume_ready(host) != DONE)
             return false;
         host->was_reset = false;
@@ -363,7 +362,7 @@ static void sum_up(const struct member *member)
         { "aborts",                host->aborts      },
         { "crashes",               host->crashes     },
         { "connections lost",      host->losses      },
-        { "fences",                member->fences    },
+        { "fences",                host->fences      },
         { "logins",                member->logins    },
     };
 

@@ -65,10 +65,12 @@ def read_history(directory, hosts):
 
 
 def run_cluster(*, hosts, seconds, reserve=False, kill_every=4.0, drop_every=1.0, crash=5,
-                stall=10, pause_us=300, seed=None, **lun_keys):
+                stall=None, pause_us=300, seed=None, **lun_keys):
     """Gives the history, checked, and a summary; Failure with what is wrong otherwise."""
     seed = seed if seed is not None else random.SystemRandom().randrange(1 << 32)
     chance = random.Random(seed)
+    # one that is suspended with the LUN reserved holds up all the others
+    stall = stall if stall is not None else 3 if reserve else 10
     more = ["--seconds", seconds, "--lease-ms", 500 * (SLOWNESS + 1), "--crash", crash,
             "--stall", stall, "--pause-us", pause_us, *(["--reserve"] if reserve else [])]
     with Daemon([target(lun(0, size="64M", **lun_keys))]) as daemon:

@@ -45,7 +45,7 @@ class Probe:
 REFUSED_OPCODE, REFUSED_FIELD = (5, 0x20, 0), (5, 0x24, 0)
 VPD86 = Probe("VPD 86h", inquiry(255, page=0x86), 255, refusals=(REFUSED_FIELD,))
 SMART = (
-    Probe("LOG SENSE", LOG_SENSE, 512, refusals=(REFUSED_OPCODE, REFUSED_FIELD), is_good=False),
+    Probe("LOG SENSE", LOG_SENSE, 512, refusals=(REFUSED_OPCODE, REFUSED_FIELD)),
     Probe("MODE SENSE(6) page 1Ch", mode_sense6(0x1C), 192, refusals=(REFUSED_FIELD,)),
     Probe("ATA PASS-THROUGH(16)", ATA_PASS_THROUGH, refusals=(REFUSED_OPCODE,), is_good=False),
 )

@@ -4,6 +4,8 @@ VMFS keeps the LUN's identity in its header. When NAA, serial, product or versio
 time, the datastore is a "snapshot" and is not mounted. (The LUN's number counts too, for ESX 3; that
 is the operator's to keep.)"""
 
+import shutil
+
 from generations import ESX3, ESXI8, GENERATIONS, READ_CAPACITY10, Host
 from nestor import IQN, Daemon, Failure, expect, lun, target
 from task import TEST_UNIT_READY, inquiry, pattern, read10, report_luns, write10
@@ -122,6 +124,18 @@ def test_same_image_is_not_exported_twice():
         for path in (image, daemon.images / "link.img"):
             done = daemon.ctl("lun", "add", daemon.name, "1", "--path", path, check=False)
             expect(f"exit status for {path.name}", 1, done.returncode)
+        with Host(daemon, ESXI8).log_in().ready() as host:
+            expect("LUNs", [0], luns_of(host))
+
+
+def test_copy_of_an_image_with_its_identity_is_not_served_beside_it():
+    """Two LUNs of one name are two paths to one disk for a host."""
+    with Daemon() as daemon:
+        for suffix in ("", ".nestor"):
+            shutil.copy(f"{daemon.image()}{suffix}", f"{daemon.image('copy.img')}{suffix}")
+        done = daemon.ctl("lun", "add", daemon.name, "1", "--path", daemon.image("copy.img"),
+                          check=False)
+        expect("exit status", 1, done.returncode)
         with Host(daemon, ESXI8).log_in().ready() as host:
             expect("LUNs", [0], luns_of(host))
 

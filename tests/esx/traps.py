@@ -4,12 +4,12 @@ and XCOPY as ESXi sends them."""
 
 from generations import ESX4, ESXI5, ESXI8, GENERATIONS, REPORT_TARGET_PORT_GROUPS, Host, discover
 from locking import ats
-from nestor import IQN, Daemon, Failure, expect, lun, run, target, wait_until, binary
+from nestor import IQN, Daemon, Failure, Skip, binary, expect, lun, run, target, wait_until
 from task import ORDERED, RESERVE6, TEST_UNIT_READY, inquiry, pattern, read10, write10
 
 MIB = 1 << 20
 BLOCKS = 64 * MIB // 512
-UNMAP_BIT, NDOB, ANCHOR = 0x08, 0x01, 0x10
+UNMAP_BIT = 0x08
 
 
 def write_same16(lba, blocks, flags=0):
@@ -108,6 +108,67 @@ def test_unmap_that_lies_changes_nothing():
         host.command(cdb, write=extents).refused(5, 0x21, 0)
         host.command(read10(0, 8), read=4096).good(data)
         host.command(cdb[:7] + b"\0\0\0", read=0).good()
+
+
+# XCOPY
+
+
+def naa_of(host, number):
+    data, at = bytes(host.command(inquiry(255, page=0x83), lun=number, read=255).wait().data), 4
+    while data[at + 1] & 0x3F != 3:
+        at += 4 + data[at + 3]
+    return data[at + 4:at + 20]
+
+
+def xcopy(source, destination, from_lba, to_lba, blocks):
+    """CDB and parameter list as ESX has them: two E4h descriptors, one segment of type 02h."""
+    def cscd(naa):
+        return (b"\xe4\0\0\0\1\3\0\x10" + naa).ljust(28, b"\0") + (512).to_bytes(4, "big")
+
+    segment = (b"\x02\0\0\x18\0\0\0\1\0\0" + blocks.to_bytes(2, "big")
+               + from_lba.to_bytes(8, "big") + to_lba.to_bytes(8, "big"))
+    header = b"\1\0" + (64).to_bytes(2, "big") + bytes(4) + len(segment).to_bytes(4, "big") + bytes(4)
+    data = header + cscd(source) + cscd(destination) + segment
+    return b"\x83\0" + bytes(8) + len(data).to_bytes(4, "big") + bytes(2), data
+
+
+def needs_xcopy(host):
+    if not host.command(inquiry(96), read=96).wait().data[5] & 8:
+        raise Skip("INQUIRY has no 3PC bit: this build has no EXTENDED COPY")
+
+
+def test_clone_within_and_between_luns():
+    data = pattern(4 * MIB, 9)
+    with Daemon([target(lun(0, size="64M"), lun(1, size="64M"))]) as daemon, \
+            Host(daemon, ESXI5).log_in().ready(0, 1) as host:
+        needs_xcopy(host)
+        names = [naa_of(host, n) for n in (0, 1)]
+        host.command(write10(2048, 8192), write=data).good()
+        for to in (0, 1):
+            cdb, said = xcopy(names[0], names[to], 2048, 32768, 8192)
+            host.command(cdb, write=said).good()
+            host.command(read10(32768, 8192), lun=to, read=len(data)).good(data)
+
+
+def test_clone_reaches_no_lun_that_the_host_does_not_see():
+    """Others looked the name up among all LUNs of the machine, and gave them to anybody."""
+    rows = [lun(0, size="64M"), lun(1, size="64M", initiators=["iqn.2026-11.other:host"])]
+    with Daemon([target(*rows)]) as daemon, Host(daemon, ESXI5).log_in().ready() as host, \
+            Host(daemon, ESXI5, 2) as other:
+        needs_xcopy(host)
+        other.name = "iqn.2026-11.other:host"
+        other.log_in().ready(0, 1)
+        secret = pattern(4096, 8)
+        other.command(write10(0, 8), lun=1, write=secret).good()
+        mine, hidden = naa_of(host, 0), naa_of(other, 1)
+        for source, destination in ((hidden, mine), (mine, hidden)):
+            cdb, said = xcopy(source, destination, 0, 0, 8)
+            task = host.command(cdb, write=said)
+            expect("status", 2, task.status)
+            if task.sense_code[0] not in (5, 0xA):
+                raise Failure(f"refused with {task.sense_code}")
+        host.command(read10(0, 8), read=4096).good(bytes(4096))
+        other.command(read10(0, 8), lun=1, read=4096).good(secret)
 
 
 # Trap 9, 12, 13, 14, 15

@@ -303,6 +303,7 @@ enum outcome volume_fence(struct host *host)
     bool is_old = host->locking == LOCKING_RESERVE;
     int response = path_reset(&host->path, is_old ? TMF_TARGET_WARM_RESET : TMF_LUN_RESET);
 
+    host->fences++;
     if (response > 0)
         volume_error(host, "the reset was not done", 0);
     return response == 0 ? DONE : NOT_DONE;

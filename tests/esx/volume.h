@@ -70,7 +70,7 @@ struct host {
     unsigned stall_ms;
     bool has_reserved; /* and so no conflict is waited for */
     bool was_reset;    /* a unit attention 29h came: whatever was held may be another's now */
-    uint64_t ats_done, ats_differed, conflicts, attentions, aborts, crashes, losses, stalls;
+    uint64_t ats_done, ats_differed, conflicts, attentions, aborts, crashes, losses, stalls, fences;
 };
 
 int64_t now_ns(void);
