@@ -134,6 +134,8 @@ struct unit *served_unit(const struct served *served, unsigned lun)
 
 /* ---- units ---- */
 
+enum { THIN_THRESHOLD_DEFAULT = 90 }; /* percent */
+
 void unit_free(struct unit *unit)
 {
     if (unit->lu)
@@ -300,6 +302,8 @@ static int open_lu(const char *state_dir, struct backing *backing,
         .is_readonly = declared->is_readonly,
         .cache = declared->is_writethrough ? CACHE_WRITETHROUGH : CACHE_WRITEBACK,
         .rotation_rpm = declared->rotation > 0 ? (uint16_t)declared->rotation : 0,
+        .thin_threshold_percent = declared->thin_threshold >= 0 ? (unsigned)declared->thin_threshold
+                                                                : THIN_THRESHOLD_DEFAULT,
         .persistent_path = persistent_path,
         .persistent = persistent,
     };
