@@ -81,6 +81,8 @@ const struct key keys[] = {
     { TARGET(chap), .name = "chap", .type = KEY_GROUP, .when = KEY_LOGINS,
       .inner = KEY_CHAP, .flag_offset = offsetof(struct model_target, has_chap),
       .help = "The password that initiators must know. Absent: none." },
+    { TARGET(has_alua), .name = "alua", .type = KEY_FLAG, .when = KEY_RESTART, .fallback = "false",
+      .help = "Tell hosts of one port group, active/optimized through every portal (implicit ALUA)." },
     { TARGET(luns), .name = "luns", .type = KEY_GROUPS, .when = KEY_LIVE, .inner = KEY_LUN,
       .help = "The logical units, each a group in braces." },
     { TARGET(is_managed), .name = "managed", .type = KEY_FLAG, .when = KEY_FIXED,

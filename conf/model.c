@@ -133,6 +133,7 @@ void model_target_free(struct model_target *target)
 int model_target_copy(struct model_target *to, const struct model_target *from)
 {
     *to = (struct model_target){ .has_chap = from->has_chap,
+                                 .has_alua = from->has_alua,
                                  .is_managed = from->is_managed,
                                  .origin = from->origin };
     if (text_copy(&to->name, from->name) < 0 || text_copy(&to->alias, from->alias) < 0 ||

@@ -66,6 +66,7 @@ struct model_target {
     struct model_strings initiators, networks;
     bool has_chap;
     struct model_chap chap;
+    bool has_alua;
     struct model_lun *luns; /* ascending by lun after the check */
     unsigned lun_count;
     bool is_managed; /* managed.conf's own mark of a target that it defines, and does not only add

@@ -5,6 +5,7 @@ enum {
     RESPONSE_FORMAT_2 = 0x02,
     HISUP = 0x10, /* LUNs as SAM-5 4.7 has them */
     THIRD_PARTY_COPY = 0x08,
+    TPGS_IMPLICIT = 0x10,
     CMDQUE = 0x02,
 
     VERSION_DESCRIPTORS_AT = 58,
@@ -57,7 +58,8 @@ void inquiry_standard(struct builder *out, const struct inquiry_facts *facts)
     p[2] = VERSION_SPC_3;
     p[3] = HISUP | RESPONSE_FORMAT_2;
     p[4] = INQUIRY_BYTES - 5;
-    p[5] = facts->has_third_party_copy ? THIRD_PARTY_COPY : 0;
+    p[5] = (uint8_t)((facts->has_port_groups ? TPGS_IMPLICIT : 0) |
+                     (facts->has_third_party_copy ? THIRD_PARTY_COPY : 0));
     p[7] = CMDQUE;
     put_text(p + 8, 8, facts->vendor);
     put_text(p + 16, 16, facts->product);

@@ -31,6 +31,7 @@ struct inquiry_facts {
     enum inquiry_peripheral peripheral;
     const char *vendor, *product, *revision;
     bool has_third_party_copy;
+    bool has_port_groups; /* TPGS: implicit asymmetric access */
 };
 void inquiry_standard(struct builder *out, const struct inquiry_facts *facts);
 

@@ -86,6 +86,7 @@ int served_open(struct served_list *all, struct node_table *nodes, struct worker
         goto no_memory;
     }
     served->node = node_find(nodes, declared->name);
+    served->node->scsi.has_alua = declared->has_alua;
     TAILQ_INIT(&served->units);
     TAILQ_INSERT_TAIL(all, served, link);
     *out = served;

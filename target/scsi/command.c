@@ -193,22 +193,29 @@ void command_refuse_details(struct command *command, enum sense_code code,
     command_check_condition(command, code, details, why);
 }
 
+enum sense_code command_errno_code(int error, bool is_write)
+{
+    switch (-error) {
+    case ENOSPC:
+    case EDQUOT: return SENSE_SPACE_EXHAUSTED; /* ESX pauses the VM that writes, and no other */
+    case EIO: return is_write ? SENSE_WRITE_ERROR : SENSE_UNRECOVERED_READ_ERROR;
+    case ENOMEM:
+    case EAGAIN: return SENSE_ABORTED_NO_RESOURCES; /* the engine could not take it: worth another
+                                                       try */
+    default: return SENSE_INTERNAL_TARGET_FAILURE;
+    }
+}
+
 void command_refuse_errno(struct command *command, int error)
 {
-    enum sense_code code = SENSE_INTERNAL_TARGET_FAILURE;
+    char text[512];
 
     if (command->is_finishing)
         return;
-    if (error == -ENOSPC || error == -EDQUOT)
-        code = SENSE_SPACE_EXHAUSTED; /* ESX pauses the VM that writes, and no other */
-    else if (error == -EIO)
-        code = command->op->needs & NEEDS_WRITE ? SENSE_WRITE_ERROR : SENSE_UNRECOVERED_READ_ERROR;
-    else if (error == -ENOMEM || error == -EAGAIN)
-        code = SENSE_ABORTED_NO_RESOURCES; /* the engine could not take it: worth another try */
-    char text[512];
     log_peer("failed %s: %s: %s", command_text(command, text, sizeof text),
              backing_path(command->lu->backing), strerror(-error));
-    command_check_condition(command, code, NULL, NULL);
+    command_check_condition(command, command_errno_code(error, command->op->needs & NEEDS_WRITE),
+                            NULL, NULL);
 }
 
 void command_reply(struct command *command, const void *bytes, size_t len,
@@ -328,7 +335,7 @@ static bool may_run(struct command *command)
     }
     /* Else an unknown service action is an unknown command: 05/20/00 is what probing hosts
      * understand. */
-    if (!op || (op->needs & NEEDS_VAAI && !lu->identity.vaai)) {
+    if (!op || !opcode_is_served(op, command)) {
         command_refuse(command, SENSE_INVALID_OPCODE, NULL);
         return false;
     }

@@ -186,6 +186,7 @@ void command_refuse_details(struct command *command, enum sense_code code,
                             const struct sense_details *details, const char *why);
 
 /* An error of the backing (negative errno) in SCSI's words: 07/27/07 for -ENOSPC, 03/11/00, ... */
+enum sense_code command_errno_code(int error, bool is_write);
 void command_refuse_errno(struct command *command, int error);
 
 /* Answers a parameter-data command: cut to the allocation length and what is expected, then GOOD.

@@ -1,19 +1,43 @@
 #include "target/scsi/drain.h"
 
-static bool concerns(const struct drain_part *part, const struct command *command)
+static bool is_meant(const struct drain_part *part, const struct command *command)
 {
     return command->itl != NULL && command->arrival <= part->latest &&
            part->drain->affects(part->drain, command->itl);
 }
 
-static bool part_matches(void *context, const struct command *command)
+/* It belongs to the task set of another unit, and works on one that is meant. */
+static bool is_guest(const struct drain_part *part, const struct command *command)
 {
-    return concerns(context, command);
+    const struct command_others *others = command->others;
+
+    if (others == NULL || others->arrival > part->latest)
+        return false;
+    for (unsigned i = 0; i < others->count; i++)
+        if (part->drain->affects(part->drain, others->itls[i]))
+            return true;
+    return false;
+}
+
+static bool concerns(const struct drain_part *part, const struct command *command)
+{
+    return is_meant(part, command) || is_guest(part, command);
+}
+
+/* A guest is not aborted: nobody told its initiator, which waits for an answer. */
+static void end_command(void *context, struct command *command)
+{
+    const struct drain_part *part = context;
+
+    if (is_meant(part, command))
+        command_abort(command);
+    else if (is_guest(part, command))
+        command->others->lost(command);
 }
 
 static void part_abort(struct nexus *nexus, void *context)
 {
-    nexus_abort(nexus, part_matches, context);
+    nexus_each_command(nexus, end_command, context);
 }
 
 static void part_count(struct drain_part *part, struct nexus *nexus)
@@ -56,7 +80,7 @@ void drain_count_out(struct worker *worker, const struct command *command)
         if (!concerns(part, command))
             continue;
         part->commands--;
-        if (command->was_aborted && part->drain->took != NULL)
+        if (command->was_aborted && is_meant(part, command) && part->drain->took != NULL)
             part->drain->took(part->drain, command->itl);
     }
 }

@@ -23,7 +23,8 @@ struct drain_part {
 };
 
 struct drain {
-    /* Are the commands of this itl meant? The answer must not change as long as they live. */
+    /* Are the commands of this itl meant, and those that work on its unit besides their own? The
+     * answer must not change as long as they live. */
     bool (*affects)(const struct drain *drain, const struct itl *itl);
     /* For every command of them that ended by being aborted; may be NULL. */
     void (*took)(struct drain *drain, struct itl *itl);

@@ -59,12 +59,27 @@ static unsigned take_stripe(uint64_t *stripes)
     return stripe;
 }
 
+static bool meet(uint64_t a_offset, uint64_t a_len, uint64_t b_offset, uint64_t b_len)
+{
+    return a_len > 0 && b_len > 0 && a_offset <= last_byte(b_offset, b_len) &&
+           b_offset <= last_byte(a_offset, a_len);
+}
+
+/* What one excludes from and the other only shares. */
+static bool is_kept_out(const struct gate_hold *by, const struct gate_hold *hold)
+{
+    const struct gate_copy_hold *copy = (const void *)hold;
+
+    return by->mode == GATE_EXCLUSIVE && hold->has_shared_range &&
+           meet(by->offset_bytes, by->len_bytes, copy->from_bytes, hold->len_bytes);
+}
+
 static bool is_in_conflict(const struct gate_hold *a, const struct gate_hold *b)
 {
     if (a->mode == GATE_SHARED && b->mode == GATE_SHARED)
         return false;
-    return a->offset_bytes <= last_byte(b->offset_bytes, b->len_bytes) &&
-           b->offset_bytes <= last_byte(a->offset_bytes, a->len_bytes);
+    return meet(a->offset_bytes, a->len_bytes, b->offset_bytes, b->len_bytes) ||
+           is_kept_out(a, b) || is_kept_out(b, a);
 }
 
 /* ---- under the mutex ---- */
@@ -227,19 +242,26 @@ static bool enter_listed(struct gate *gate, struct gate_hold *hold)
     return is_held;
 }
 
-bool gate_enter(struct gate *gate, struct gate_hold *hold, struct worker *worker,
-                enum gate_mode mode, uint64_t offset_bytes, uint64_t len_bytes)
+static void prepare(struct gate *gate, struct gate_hold *hold, struct worker *worker,
+                    enum gate_mode mode, uint64_t offset_bytes, uint64_t len_bytes)
 {
-    uint64_t stripes;
-
     assert(!hold->is_held && !hold->is_waiting && hold->entered != NULL);
     hold->gate = gate;
     hold->worker = worker;
     hold->offset_bytes = offset_bytes;
     hold->len_bytes = len_bytes;
+    hold->has_shared_range = false;
     hold->mode = mode;
     hold->is_fast = false;
     hold->message.run = run_entered;
+}
+
+bool gate_enter(struct gate *gate, struct gate_hold *hold, struct worker *worker,
+                enum gate_mode mode, uint64_t offset_bytes, uint64_t len_bytes)
+{
+    uint64_t stripes;
+
+    prepare(gate, hold, worker, mode, offset_bytes, len_bytes);
     if (len_bytes == 0) {
         hold->is_held = true;
         return true;
@@ -252,6 +274,21 @@ bool gate_enter(struct gate *gate, struct gate_hold *hold, struct worker *worker
         return true;
     }
     return enter_listed(gate, hold);
+}
+
+bool gate_enter_copy(struct gate *gate, struct gate_copy_hold *hold, struct worker *worker,
+                     uint64_t offset_bytes, uint64_t from_bytes, uint64_t len_bytes)
+{
+    prepare(gate, &hold->hold, worker, GATE_EXCLUSIVE, offset_bytes, len_bytes);
+    if (len_bytes == 0) {
+        hold->hold.is_held = true;
+        return true;
+    }
+    /* No mark for the shared range: who shares it unlisted is no matter, who excludes from it is
+     * listed. */
+    hold->from_bytes = from_bytes;
+    hold->hold.has_shared_range = true;
+    return enter_listed(gate, &hold->hold);
 }
 
 void gate_leave(struct gate_hold *hold)

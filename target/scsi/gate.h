@@ -49,10 +49,16 @@ struct gate_hold {
     struct worker *worker;
     uint64_t offset_bytes, len_bytes;
     enum gate_mode mode;
-    bool is_held, is_fast, is_waiting;
+    bool is_held, is_fast, is_waiting, has_shared_range;
     void (*entered)(struct gate_hold *hold);
     TAILQ_ENTRY(gate_hold) link;
     struct message message;
+};
+
+/* A hold that is exclusive on one range and shared on another of the same length. */
+struct gate_copy_hold {
+    struct gate_hold hold; /* hold.has_shared_range says that it is one of these */
+    uint64_t from_bytes;
 };
 
 void gate_open(struct gate *gate);
@@ -64,6 +70,13 @@ void gate_close(struct gate *gate); /* nobody holds it or waits */
  */
 bool gate_enter(struct gate *gate, struct gate_hold *hold, struct worker *worker,
                 enum gate_mode mode, uint64_t offset_bytes, uint64_t len_bytes);
+/*
+ * The same for a copy within the unit: [offset, offset + len) exclusive and, just as long,
+ * [from, from + len) shared, both at once or none. Two holds, one after the other, could wait for
+ * each other's ranges, or for a waiter in between, for ever.
+ */
+bool gate_enter_copy(struct gate *gate, struct gate_copy_hold *hold, struct worker *worker,
+                     uint64_t offset_bytes, uint64_t from_bytes, uint64_t len_bytes);
 void gate_leave(struct gate_hold *hold);
 
 /*

@@ -27,6 +27,15 @@ void spc_persistent_reserve_out(struct command *command);
 void spc_persistent_reserve_out_list(struct command *command, struct burst *burst);
 void spc_persistent_reserve_let_go(struct command *command);
 
+void spc_extended_copy(struct command *command);
+void spc_extended_copy_list(struct command *command, struct burst *burst);
+void spc_extended_copy_let_go(struct command *command);
+void spc_receive_copy_status(struct command *command);
+void spc_receive_copy_operating_parameters(struct command *command);
+void spc_receive_copy_failure_details(struct command *command);
+
+void spc_report_port_groups(struct command *command);
+
 void spc_report_opcodes(struct command *command);
 void spc_report_task_management(struct command *command);
 

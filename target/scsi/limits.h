@@ -3,6 +3,8 @@
  */
 #pragma once
 
+#include "proto/xcopy.h"
+
 #include <stdint.h>
 
 enum {
@@ -28,6 +30,13 @@ enum {
 
     /* Logical block provisioning thresholds and resources are told in these. */
     LIMIT_THRESHOLD_SET_BYTES = 1024 * 1024,
+
+    /* EXTENDED COPY: what a list holds, a segment, and how many a unit works on at a time. A
+     * segment's count has 16 bits, so that with 512-byte blocks 65535 of them are the most. */
+    LIMIT_COPY_CSCDS = XCOPY_CSCDS_MAX,
+    LIMIT_COPY_LIST_BYTES = XCOPY_HEADER_BYTES + XCOPY_DESCRIPTORS_BYTES_MAX,
+    LIMIT_COPY_SEGMENT_BYTES = 64 * 1024 * 1024,
+    LIMIT_COPIES = 32,
 
     /* What a PRE-FETCH brings into the page cache at most. */
     LIMIT_PREFETCH_BYTES = 32 * 1024 * 1024,

@@ -40,6 +40,7 @@ struct lu_options {
 struct lu_counters {
     _Atomic uint64_t reads, writes, read_bytes, written_bytes, others, errors, conflicts;
     _Atomic uint64_t ats_ok, ats_miscompare; /* COMPARE AND WRITE: who was first, who was not */
+    _Atomic uint64_t clones, clones_failed, cloned_bytes; /* EXTENDED COPY's segments onto it */
 } __attribute__((aligned(64)));
 
 struct lu {
@@ -57,6 +58,8 @@ struct lu {
     /* By MODE SELECT (D_SENSE, SWP); for all nexuses. Not saved: a reset takes them back,
      * SPC-4 7.5.1. */
     _Atomic bool has_descriptor_sense, is_write_protected;
+    _Atomic unsigned copies; /* EXTENDED COPY commands that were sent to it and are under way */
+    _Atomic unsigned resets; /* counts them: what a reset discards, it need not look for */
     struct sanitize sanitize;
     struct thin thin;
     _Atomic bool is_closing; /* no slice of a lu_job follows */
@@ -88,6 +91,7 @@ void lu_capacity_changed(struct lu *lu);
 struct lu_statistics {
     uint64_t reads, writes, read_bytes, written_bytes, others, errors, conflicts;
     uint64_t ats_ok, ats_miscompare;
+    uint64_t clones, clones_failed, cloned_bytes;
 };
 void lu_statistics(const struct lu *lu, struct lu_statistics *sum);
 unsigned lu_nexus_count(struct lu *lu);

@@ -146,24 +146,26 @@ static struct itl *itl_make(struct nexus *nexus, const struct lun_entry *entry)
     return itl;
 }
 
+static bool itl_is_idle(const struct itl *itl)
+{
+    return itl->commands == 0 && itl->guests == 0;
+}
+
 static void itl_free(struct itl *itl)
 {
     struct lu *lu = itl->lu;
 
-    assert(itl->commands == 0);
+    assert(itl->commands == 0 && itl->guests == 0);
     reservation_release(lu, itl->nexus);
     pthread_mutex_lock(&lu->mutex);
     LIST_REMOVE(itl, lu_link);
     pthread_mutex_unlock(&lu->mutex);
+    free(itl->copies);
     free(itl);
 }
 
-struct itl *nexus_itl(struct nexus *nexus, uint64_t lun_structure, bool make)
+static struct itl *itl_at(struct nexus *nexus, int index, bool make)
 {
-    int index = visible_index(nexus, lun_structure);
-
-    if (index < 0)
-        return NULL;
     if (nexus->itls == NULL) {
         if (!make)
             return NULL;
@@ -174,6 +176,25 @@ struct itl *nexus_itl(struct nexus *nexus, uint64_t lun_structure, bool make)
     if (nexus->itls[index] == NULL && make)
         nexus->itls[index] = itl_make(nexus, &nexus->map->entries[index]);
     return nexus->itls[index];
+}
+
+struct itl *nexus_itl(struct nexus *nexus, uint64_t lun_structure, bool make)
+{
+    int index = visible_index(nexus, lun_structure);
+
+    return index < 0 ? NULL : itl_at(nexus, index, make);
+}
+
+struct itl *nexus_itl_named(struct nexus *nexus, const uint8_t naa[IDENTITY_NAA_BYTES])
+{
+    for (unsigned i = 0; i < nexus->map->count; i++) {
+        const struct lun_entry *entry = &nexus->map->entries[i];
+
+        if (memcmp(entry->lu->identity.naa, naa, IDENTITY_NAA_BYTES) == 0 &&
+            lun_is_visible(entry, nexus->initiator_name))
+            return itl_at(nexus, (int)i, true);
+    }
+    return NULL;
 }
 
 void nexus_clear_unit_attention(struct nexus *nexus, enum unit_attention ua)
@@ -247,7 +268,7 @@ void nexus_move(struct nexus *nexus, struct lun_map *map, const struct map_chang
             nexus->itls[index] = itl;
             if (is_other_inventory)
                 unit_attention_raise(itl, UA_LUN_INVENTORY_CHANGED);
-        } else if (itl->commands == 0) {
+        } else if (itl_is_idle(itl)) {
             itl_free(itl);
         } else {
             itl->gone_by = by;
@@ -333,8 +354,8 @@ static void walk_end(struct scsi_worker *scsi, struct command_walk *walk)
     scsi->command_walks = walk->outer;
 }
 
-void nexus_abort(struct nexus *nexus, bool (*matches)(void *context, const struct command *command),
-                 void *context)
+void nexus_each_command(struct nexus *nexus, void (*each)(void *context, struct command *command),
+                        void *context)
 {
     struct scsi_worker *scsi = nexus->worker->scsi;
     struct command_walk walk;
@@ -343,22 +364,20 @@ void nexus_abort(struct nexus *nexus, bool (*matches)(void *context, const struc
     walk_begin(scsi, &walk, nexus);
     while ((command = walk.next) != NULL) {
         walk.next = TAILQ_PREV(command, command_list, nexus_link);
-        if (matches(context, command))
-            command_abort(command);
+        each(context, command);
     }
     walk_end(scsi, &walk);
 }
 
-static bool any_command(void *context, const struct command *command)
+static void abort_command(void *context, struct command *command)
 {
     (void)context;
-    (void)command;
-    return true;
+    command_abort(command);
 }
 
 void nexus_abort_all(struct nexus *nexus)
 {
-    nexus_abort(nexus, any_command, NULL);
+    nexus_each_command(nexus, abort_command, NULL);
 }
 
 /*
@@ -385,6 +404,29 @@ bool nexus_command_begin(struct command *command)
     itl->ordered += is_ordered;
     itl->held += command->is_held;
     return !command->is_held;
+}
+
+void nexus_command_join(struct command *command, struct command_others *others)
+{
+    struct scsi_worker *scsi = command->nexus->worker->scsi;
+
+    assert(command->others == NULL);
+    others->arrival = ++scsi->arrivals;
+    for (unsigned i = 0; i < others->count; i++)
+        others->itls[i]->guests++;
+    command->others = others;
+}
+
+/* What these units were kept for is over. */
+static void leave_others(const struct command_others *others)
+{
+    for (unsigned i = 0; i < others->count; i++) {
+        struct itl *itl = others->itls[i];
+
+        itl->guests--;
+        if (itl->gone_by != NULL && itl_is_idle(itl))
+            itl_free(itl);
+    }
 }
 
 void nexus_command_unhold(struct command *command)
@@ -453,8 +495,10 @@ void nexus_command_end(struct command *command)
     itl->ordered -= command->attribute == TASK_ORDERED;
     if (!LIST_EMPTY(&scsi->drains))
         drain_count_out(worker, command);
+    if (command->others != NULL)
+        leave_others(command->others);
     if (itl->gone_by != NULL) { /* what it holds is being aborted, so nothing is let go */
-        if (itl->commands == 0)
+        if (itl_is_idle(itl))
             itl_free(itl);
     } else if (itl->held > 0) {
         resume_held(scsi, itl);

@@ -10,6 +10,7 @@
 
 #include "proto/pdu.h"
 #include "target/scsi/command.h"
+#include "target/scsi/identity.h"
 #include "target/scsi/unit_attention.h"
 
 #include <stdatomic.h>
@@ -21,6 +22,10 @@ struct lun_map;
 struct lun_entry;
 struct map_change;
 struct drain_part;
+struct copy_log;
+
+/* The one portal group that there is, on every target. */
+enum { TARGET_PORT_GROUP = 1 };
 
 enum { INITIATOR_NAME_MAX = 223, INITIATOR_PORT_MAX = INITIATOR_NAME_MAX + 32 };
 
@@ -33,10 +38,12 @@ struct itl {
     unsigned commands;                /* begun, not ended */
     unsigned ordered;                 /* of these, ORDERED ones */
     unsigned held;      /* of these, waiting for an ORDERED one, or ORDERED and waiting */
+    unsigned guests;    /* commands of other units that work on this one too */
     bool is_resuming;   /* held ones are being let go, further down the stack */
     bool lost_commands; /* to a CLEAR TASK SET of another nexus that is under way */
     /* took it out of the nexus's map; it is freed with its last command */
     const struct map_change *gone_by;
+    struct copy_log *copies; /* NULL until the first EXTENDED COPY; freed with it */
     LIST_ENTRY(itl) lu_link; /* shared: under the LU's mutex */
 };
 
@@ -76,6 +83,9 @@ const struct lun_entry *nexus_lun(const struct nexus *nexus, uint64_t lun_struct
  */
 struct itl *nexus_itl(struct nexus *nexus, uint64_t lun_structure, bool make);
 
+/* The same by the unit's NAA designator. NULL: no unit of this name that the initiator may see. */
+struct itl *nexus_itl_named(struct nexus *nexus, const uint8_t naa[IDENTITY_NAA_BYTES]);
+
 /* The LUNs that this initiator may see, ascending: fills up to `cap`, returns how many. */
 unsigned nexus_report_luns(const struct nexus *nexus, uint16_t *luns, unsigned cap);
 
@@ -93,6 +103,13 @@ bool nexus_command_begin(struct command *command);
 
 /* The command is dead and leaves; lets those go that waited for it. The nexus may be gone then. */
 void nexus_command_end(struct command *command);
+
+/*
+ * The command works on these units of its nexus besides its own, from here to its end: they stay,
+ * and their removal or reset calls others->lost() and waits for the end of the command. `others`
+ * lives as long as the command and is not changed any more; none of them is command->itl.
+ */
+void nexus_command_join(struct command *command, struct command_others *others);
 
 /* Aborts a held command: command_run() will not be called. nexus_command_end() must follow. */
 void nexus_command_unhold(struct command *command);
@@ -133,7 +150,7 @@ void scsi_worker_each_nexus(struct worker *worker, void (*each)(struct nexus *ne
  */
 void nexus_move(struct nexus *nexus, struct lun_map *map, const struct map_change *by);
 
-/* Aborts the commands that matches() says yes to, the newest first, so that none which another held
- * back starts in between. */
-void nexus_abort(struct nexus *nexus, bool (*matches)(void *context, const struct command *command),
-                 void *context);
+/* Calls each() for every command, the newest first, so that none which another held back starts in
+ * between; it may end them. */
+void nexus_each_command(struct nexus *nexus, void (*each)(void *context, struct command *command),
+                        void *context);

@@ -1,6 +1,7 @@
 #include "target/scsi/opcodes.h"
 
 #include "target/scsi/handlers.h"
+#include "target/scsi/scsi_target.h"
 
 /* Without a reservation class the bit-field has a negative width, and the row does not compile. */
 #define CLASS(class) ((class) + 0 * (int)sizeof(struct { int class_is_given : (class) ? 1 : -1; }))
@@ -29,6 +30,7 @@
 #define RESERVE_STEPS .let_go = spc_reserve_let_go
 #define PERSISTENT_STEPS                                                                          \
     .out = spc_persistent_reserve_out_list, .let_go = spc_persistent_reserve_let_go
+#define COPY_STEPS   .out = spc_extended_copy_list, .let_go = spc_extended_copy_let_go
 #define ONE_STEP     .out = NULL
 
 #define ROW(op, sa, title, handler, data, range, rsv, ua, needed, len, steps, ...)  \
@@ -122,6 +124,14 @@ const struct opcode_row opcode_table[] = {
         spc_persistent_reserve_out,  DATA_OUT,  LBA_NONE, RSV_PERSISTENT, UA_REPORT, UNIT, 10, PERSISTENT_STEPS, 0x06, 0xff, 0, 0, FF4, 0),
     ROW(0x5f, 0x07,  "PERSISTENT RESERVE OUT (REGISTER AND MOVE)",
         spc_persistent_reserve_out,  DATA_OUT,  LBA_NONE, RSV_PERSISTENT, UA_REPORT, UNIT, 10, PERSISTENT_STEPS, 0x07, 0xff, 0, 0, FF4, 0),
+    ROW(0x83, 0x00,  "EXTENDED COPY(LID1)",
+        spc_extended_copy,           DATA_OUT,  LBA_NONE, RSV_WRITES,  UA_REPORT, UNIT | NEEDS_VAAI, 16, COPY_STEPS, 0, 0, 0, 0, 0, 0, 0, 0, 0, FF4, 0, 0),
+    ROW(0x84, 0x00,  "RECEIVE COPY STATUS(LID1)",
+        spc_receive_copy_status,     DATA_IN,   LBA_NONE, RSV_WRITES,  UA_REPORT, UNIT | NEEDS_VAAI, 16, ONE_STEP, 0, 0xff, 0, 0, 0, 0, 0, 0, 0, FF4, 0, 0),
+    ROW(0x84, 0x03,  "RECEIVE COPY OPERATING PARAMETERS",
+        spc_receive_copy_operating_parameters, DATA_IN, LBA_NONE, RSV_WRITES, UA_REPORT, UNIT | NEEDS_VAAI, 16, ONE_STEP, 0x03, 0xff, 0, 0, 0, 0, 0, 0, 0, FF4, 0, 0),
+    ROW(0x84, 0x04,  "RECEIVE COPY FAILURE DETAILS(LID1)",
+        spc_receive_copy_failure_details, DATA_IN, LBA_NONE, RSV_WRITES, UA_REPORT, UNIT | NEEDS_VAAI, 16, ONE_STEP, 0x04, 0xff, 0, 0, 0, 0, 0, 0, 0, FF4, 0, 0),
     ROW(0x88, NO_SA, "READ(16)",
         sbc_read,                    DATA_IN,   LBA_16,   RSV_READS,   UA_REPORT, MEDIUM, 16, READ_STEPS,   0x1a, FF8, FF4, GROUP, 0),
     ROW(0x89, NO_SA, "COMPARE AND WRITE",
@@ -146,6 +156,8 @@ const struct opcode_row opcode_table[] = {
         sbc_get_lba_status,          DATA_IN,   LBA_NONE, RSV_READS,   UA_REPORT, MEDIUM | NEEDS_VAAI, 16, ONE_STEP, 0x12, FF8, FF4, 0xff, 0),
     ROW(0xa0, NO_SA, "REPORT LUNS",
         spc_report_luns,             DATA_IN,   LBA_NONE, RSV_ALLOWED, UA_KEEP,   0,      12, ONE_STEP,     0, 0xff, 0, 0, 0, FF4, 0, 0),
+    ROW(0xa3, 0x0a,  "REPORT TARGET PORT GROUPS",
+        spc_report_port_groups,      DATA_IN,   LBA_NONE, RSV_ALLOWED, UA_REPORT, UNIT | NEEDS_ALUA, 12, ONE_STEP, 0xea, 0, 0, 0, 0, FF4, 0, 0),
     ROW(0xa3, 0x0c,  "REPORT SUPPORTED OPERATION CODES",
         spc_report_opcodes,          DATA_IN,   LBA_NONE, RSV_REPORTS, UA_REPORT, UNIT,   12, ONE_STEP,     0x0c, 0x87, 0xff, FF2, FF4, 0, 0),
     ROW(0xa3, 0x0d,  "REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS",
@@ -190,6 +202,13 @@ const struct opcode_row *opcode_find(const uint8_t *cdb, bool *known_opcode)
             return row;
     }
     return NULL;
+}
+
+bool opcode_is_served(const struct opcode_row *row, const struct command *command)
+{
+    if (row->needs & NEEDS_VAAI && !command->lu->identity.vaai)
+        return false;
+    return !(row->needs & NEEDS_ALUA) || command->nexus->target->has_alua;
 }
 
 bool opcode_exists(uint8_t opcode, int service_action)

@@ -44,6 +44,7 @@ enum opcode_needs {
     NEEDS_UNIT = 2,   /* a unit must be there; without it 05/25/00 */
     NEEDS_MEDIUM = 4, /* 02/04/02 while stopped by START STOP UNIT */
     NEEDS_WRITE = 8,  /* 07/27/00 on a read-only unit */
+    NEEDS_ALUA = 16,  /* only on a target that tells of port groups */
 };
 
 struct opcode_row {
@@ -73,6 +74,9 @@ extern const unsigned opcode_count;
 /* The row for this CDB; NULL with *known_opcode telling whether only the service action is unknown.
  */
 const struct opcode_row *opcode_find(const uint8_t *cdb, bool *known_opcode);
+
+/* Has the unit that this command is for the row's capabilities? */
+bool opcode_is_served(const struct opcode_row *row, const struct command *command);
 
 /* Is there such a row? What INQUIRY and the limits tell of a feature hangs on it. */
 bool opcode_exists(uint8_t opcode, int service_action);

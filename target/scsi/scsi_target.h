@@ -27,6 +27,7 @@ struct lun_map {
 
 struct scsi_target {
     char name[INITIATOR_NAME_MAX + 1];
+    bool has_alua; /* tells of its port group (SPC-4 5.16.3); set before the first nexus */
     struct workers *workers;
     struct lun_map *map;   /* the main thread's newest; workers use their nexus's */
     pthread_mutex_t mutex; /* guards `map` against nexuses that are being opened */

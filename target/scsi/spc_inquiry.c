@@ -29,7 +29,7 @@ static void build_identification(struct builder *out, const struct command *comm
         .vendor = identity->vendor,
         .serial = identity->serial,
         .relative_target_port = command->nexus->relative_target_port,
-        .target_port_group = 1, /* the one portal group that there is */
+        .target_port_group = TARGET_PORT_GROUP,
         .target_name = command->nexus->target->name,
     };
 
@@ -153,6 +153,7 @@ void spc_inquiry(struct command *command)
             .product = identity->product,
             .revision = identity->revision,
             .has_third_party_copy = capability_has(command->lu, 0x83, 0x00),
+            .has_port_groups = command->nexus->target->has_alua,
         };
     }
     inquiry_standard(&out, &facts);

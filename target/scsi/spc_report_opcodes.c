@@ -31,11 +31,6 @@ enum {
     TMF_TARGET_RESET_BIT = 0x02,
 };
 
-static bool is_served(const struct opcode_row *row, const struct lu *lu)
-{
-    return !(row->needs & NEEDS_VAAI) || lu->identity.vaai;
-}
-
 /* SPC-4 6.35.4: no command has a nominal time, and none is recommended. */
 static void put_timeouts(struct builder *out)
 {
@@ -45,14 +40,14 @@ static void put_timeouts(struct builder *out)
         put_be16(p, TIMEOUTS_BYTES - 2);
 }
 
-static void put_all(struct builder *out, const struct lu *lu, bool with_timeouts)
+static void put_all(struct builder *out, const struct command *command, bool with_timeouts)
 {
     builder_room(out, 4);
     for (unsigned i = 0; i < opcode_count; i++) {
         const struct opcode_row *row = &opcode_table[i];
         uint8_t *p;
 
-        if (!is_served(row, lu) || !(p = builder_room(out, DESCRIPTOR_BYTES)))
+        if (!opcode_is_served(row, command) || !(p = builder_room(out, DESCRIPTOR_BYTES)))
             continue;
         p[0] = row->opcode;
         if (row->service_action != OPCODE_NO_SA) {
@@ -84,15 +79,15 @@ static void put_one(struct builder *out, const struct opcode_row *row, bool with
 }
 
 /* The row asked for; *is_known: there is such an opcode; *has_actions: with service actions. */
-static const struct opcode_row *find(const struct lu *lu, uint8_t opcode, unsigned service_action,
-                                     bool *is_known, bool *has_actions)
+static const struct opcode_row *find(const struct command *command, uint8_t opcode,
+                                     unsigned service_action, bool *is_known, bool *has_actions)
 {
     const struct opcode_row *found = NULL;
 
     *is_known = *has_actions = false;
     for (unsigned i = 0; i < opcode_count; i++) {
         const struct opcode_row *row = &opcode_table[i];
-        if (row->opcode != opcode || !is_served(row, lu))
+        if (row->opcode != opcode || !opcode_is_served(row, command))
             continue;
         *is_known = true;
         if (row->service_action != OPCODE_NO_SA)
@@ -115,7 +110,7 @@ void spc_report_opcodes(struct command *command)
     const struct opcode_row *row;
     bool is_known, has_actions;
 
-    row = find(command->lu, cdb[3], option == OPTION_OPCODE ? 0 : get_be16(cdb + 4), &is_known,
+    row = find(command, cdb[3], option == OPTION_OPCODE ? 0 : get_be16(cdb + 4), &is_known,
                &has_actions);
     if (option > OPTION_EITHER)
         return command_refuse_field(command, SENSE_INVALID_FIELD_IN_CDB, true, 2,
@@ -124,7 +119,7 @@ void spc_report_opcodes(struct command *command)
         (option == OPTION_SERVICE_ACTION && is_known && !has_actions))
         return command_refuse_field(command, SENSE_INVALID_FIELD_IN_CDB, true, 2, NULL);
     if (option == OPTION_ALL)
-        put_all(&out, command->lu, with_timeouts);
+        put_all(&out, command, with_timeouts);
     else
         put_one(&out, row, with_timeouts);
     command_reply(command, bytes, out.len, get_be32(cdb + 6));

@@ -16,6 +16,7 @@ static int setup(void **state)
 {
     (void)state;
     rig_open(&rig, &(struct rig_options){ .has_vaai = true });
+    rig.target.has_alua = true;
     rig_clear_unit_attentions(&rig);
     return 0;
 }
