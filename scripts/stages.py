@@ -2,8 +2,8 @@
 """scripts/check [--quick] [--only PATTERN] [--fuzz-seconds N] [--clean]
 
 Stages: lint; a gcc release build with -Werror and its unit tests; a clang build under ASan and UBSan
-with every test (unit, wire, e2e, crash); a clang build under TSan with the unit tests and the test of
-eight initiators at once; every fuzzer for a bounded time. Builds are in build/check-*.
+with every test (unit, wire, e2e, esx, crash); a clang build under TSan with the unit tests and the
+test of eight initiators at once; every fuzzer for a bounded time. Builds are in build/check-*.
 
 One line a test, "ok NAME (1.2 s)", "FAILED NAME (1.2 s)" and below it the end of what it said, or
 "skipped NAME: reason". The last line counts them.

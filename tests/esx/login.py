@@ -52,7 +52,7 @@ def test_every_generation_discovers():
 
 def test_esx3_meets_no_key_that_it_does_not_know():
     """Trap 20. Host checks it at every login; here nothing at all must be asked of it."""
-    with Daemon() as daemon:
+    with Daemon([target(lun(0, size="64M"), alias="lab")]) as daemon:
         for discovery in (True, False):
             with Host(daemon, ESX3, discovery=discovery).log_in() as host:
                 offered = {key for key, _ in host.offer()}
