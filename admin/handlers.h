@@ -20,7 +20,10 @@ void handle_lun_show(struct call *call);
 void handle_lun_add(struct call *call);
 void handle_lun_remove(struct call *call);
 void handle_lun_resize(struct call *call);
+
+/* reservation_methods.c */
 void handle_reservation_show(struct call *call);
+void handle_reservation_clear(struct call *call);
 
 /* session_methods.c */
 void handle_session_list(struct call *call);

@@ -1,4 +1,4 @@
-/* lun.list, lun.show, lun.add, lun.remove, lun.resize, reservation.show */
+/* lun.list, lun.show, lun.add, lun.remove, lun.resize */
 #include "admin/call.h"
 #include "admin/handlers.h"
 #include "admin/view.h"
@@ -133,31 +133,4 @@ void handle_lun_resize(struct call *call)
     set_subject(call, target);
     registry_lun_resize(call->daemon->registry, target->name, call_number(call, "lun"),
                         call_size(call, "size"), call_changed, call);
-}
-
-static bool append_reservation(void *context, const struct registry_lun_view *view)
-{
-    char port[INITIATOR_PORT_MAX + 1];
-    bool is_reserved = view->lu && lu_reservation_holder((struct lu *)view->lu, port);
-    json_t *holder = is_reserved ? jsonrpc_string(port) : json_null();
-    json_t *initiator = is_reserved ? jsonrpc_string(view_port_name(port)) : json_null();
-
-    return json_array_append_new(
-               context,
-               json_pack("{s:o, s:i, s:b, s:o, s:o, s:o}", "target", jsonrpc_string(view->target),
-                         "lun", (int)view->declared->lun, "reserved", is_reserved, "kind",
-                         is_reserved ? json_string("SCSI-2") : json_null(), "initiator", initiator,
-                         "port", holder)) == 0;
-}
-
-void handle_reservation_show(struct call *call)
-{
-    const char *target;
-    json_t *luns;
-
-    if (!wanted_target(call, &target))
-        return;
-    luns = json_array();
-    registry_each_lun(call->daemon->registry, target, append_reservation, luns);
-    call_finish(call, json_pack("{s:o}", "reservations", luns));
 }

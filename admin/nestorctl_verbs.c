@@ -161,7 +161,16 @@ const struct verb verb_table[] = {
       .positionals = { TARGET_OR_ALL },
       .layout = LAYOUT_TABLE, .rows = "reservations", .when_empty = "no LUNs yet; nestorctl lun add makes one",
       .columns = { { "TARGET", "target", CELL_TEXT }, { "LUN", "lun", CELL_NUMBER },
-                   { "KIND", "kind", CELL_TEXT }, { "HOLDER", "port", CELL_TEXT } } },
+                   { "KIND", "kind", CELL_TEXT }, { "TYPE", "type", CELL_TEXT },
+                   { "HOLDER", "port", CELL_TEXT }, { "REGISTERED", "registered", CELL_LIST },
+                   { "KEPT", "kept", CELL_YES } } },
+
+    { .noun = "reservation", .verb = "clear", .method = "reservation.clear",
+      .help = "end what hosts have reserved and registered on a LUN",
+      .example = "nestorctl reservation clear lab 0",
+      .positionals = { TARGET, LUN },
+      .options = { { "--force", NULL, ARGUMENT_TRUE, "force", false, "even while they are logged in" }, YES },
+      .question = "Clear the reservations of LUN {LUN} of {TARGET}? Hosts that rely on them may both write." },
 
     { .noun = "config", .verb = "check", .method = "config.check",
       .help = "read the config file and tell its mistakes",

@@ -1,8 +1,11 @@
 #include "admin/view.h"
 
 #include "admin/jsonrpc.h"
+#include "target/scsi/persistent_file.h"
 
+#include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 json_t *view_strings(const struct model_strings *strings)
@@ -64,6 +67,17 @@ char *view_port_name(char *port)
     return port;
 }
 
+static const char *holder_of(const struct persistent *state, char port[INITIATOR_PORT_MAX + 1])
+{
+    if (!state || state->type == PR_NONE)
+        return NULL;
+    snprintf(port, INITIATOR_PORT_MAX + 1, "all registrants");
+    for (unsigned i = 0; i < state->count; i++)
+        if (state->registrants[i].is_holder)
+            snprintf(port, INITIATOR_PORT_MAX + 1, "%s", state->registrants[i].port);
+    return port;
+}
+
 static const char *lun_state(const struct registry_lun_view *view, bool is_reserved)
 {
     if (!view->lu)
@@ -77,7 +91,8 @@ static int add_live(json_t *lun, const struct registry_lun_view *view)
     /* The two questions take the unit's mutex; the unit itself stays as it is. */
     struct lu *lu = (struct lu *)view->lu;
     char port[INITIATOR_PORT_MAX + 1];
-    bool is_reserved = lu && lu_reservation_holder(lu, port);
+    struct persistent *state = lu ? lu_persistent_copy(lu) : NULL;
+    bool is_reserved = lu && (lu_reservation_holder(lu, port) || holder_of(state, port) != NULL);
     struct backing_usage usage = { 0 };
     bool has_usage = lu && backing_usage(lu->backing, &usage) == 0;
     uint64_t size_bytes =
@@ -92,6 +107,7 @@ static int add_live(json_t *lun, const struct registry_lun_view *view)
         lu ? json_null() : jsonrpc_string(view->problem));
     int result = live ? json_object_update(lun, live) : -1;
 
+    free(state);
     json_decref(live);
     return result;
 }
@@ -106,8 +122,8 @@ json_t *view_lun(const struct registry_lun_view *view)
     json_t *lun = json_pack("{s:o, s:i, s:o, s:b, s:s, s:o, s:s, s:o}", "target",
                             jsonrpc_string(view->target), "lun", (int)declared->lun, "path",
                             jsonrpc_string(declared->path), "readonly", is_readonly, "cache",
-                            is_writethrough ? "writethrough" : "writeback",
-                            "initiators", view_strings(&declared->initiators), "origin",
+                            is_writethrough ? "writethrough" : "writeback", "initiators",
+                            view_strings(&declared->initiators), "origin",
                             origin_name(declared->origin), "place", view_place(&declared->place));
 
     if (lun && add_live(lun, view) != 0) {
@@ -155,6 +171,52 @@ json_t *view_lun_whole(const struct registry_lun_view *view)
         return NULL;
     }
     return lun;
+}
+
+static int append_registrant(json_t *registrants, json_t *names, const struct persistent *state,
+                             const struct registrant *registrant)
+{
+    char key[24], name[INITIATOR_PORT_MAX + 1];
+    json_t *shown;
+
+    snprintf(key, sizeof key, "0x%016" PRIx64, registrant->key);
+    snprintf(name, sizeof name, "%s", registrant->port);
+    shown = json_pack("{s:o, s:o, s:s, s:b}", "initiator", jsonrpc_string(view_port_name(name)),
+                      "port", jsonrpc_string(registrant->port), "key", key, "holder",
+                      persistent_is_holder(state, registrant));
+    if (json_array_append_new(registrants, shown) != 0)
+        return -1;
+    return json_array_append_new(names, jsonrpc_string(name));
+}
+
+json_t *view_reservation(const struct registry_lun_view *view)
+{
+    struct lu *lu = (struct lu *)view->lu; /* its mutex is taken, it stays as it is */
+    struct persistent *state = lu ? lu_persistent_copy(lu) : NULL;
+    char port[INITIATOR_PORT_MAX + 1], name[INITIATOR_PORT_MAX + 1];
+    bool is_scsi_2 = lu && lu_reservation_holder(lu, port);
+    const char *holder = is_scsi_2 ? port : holder_of(state, port);
+    bool is_persistent = holder && !is_scsi_2;
+    json_t *registrants = json_array(), *names = json_array(), *shown = NULL;
+    int result = lu && !state ? -1 : 0;
+
+    for (unsigned i = 0; result == 0 && state && i < state->count; i++)
+        result = append_registrant(registrants, names, state, &state->registrants[i]);
+    snprintf(name, sizeof name, "%s", holder ? holder : "");
+    if (result == 0)
+        shown = json_pack(
+            "{s:o, s:i, s:b, s:o, s:o, s:o, s:o, s:b, s:O, s:O}", "target",
+            jsonrpc_string(view->target), "lun", (int)view->declared->lun, "reserved",
+            holder != NULL, "kind",
+            holder ? json_string(is_scsi_2 ? "SCSI-2" : "persistent") : json_null(), "type",
+            is_persistent ? json_string(persistent_type_name(state->type)) : json_null(),
+            "initiator", holder ? jsonrpc_string(view_port_name(name)) : json_null(), "port",
+            holder ? jsonrpc_string(holder) : json_null(), "kept", state && state->is_kept,
+            "registrations", registrants, "registered", names);
+    json_decref(registrants);
+    json_decref(names);
+    free(state);
+    return shown;
 }
 
 json_t *view_session(const struct session_view *session)

@@ -20,6 +20,9 @@ json_t *view_lun(const struct registry_lun_view *view);
 json_t *view_lun_whole(const struct registry_lun_view *view);
 json_t *view_lun_counters(const struct registry_lun_view *view);
 
+/* Who holds it, how, and who has registered. */
+json_t *view_reservation(const struct registry_lun_view *view);
+
 json_t *view_session(const struct session_view *session);
 
 /* The initiator's name in an initiator port's, "NAME,i,0xISID" (SPC-4 7.6.4.6): cut in place. */

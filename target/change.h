@@ -8,6 +8,7 @@
 #pragma once
 
 #include "target/registry.h"
+#include "target/scsi/persistent_update.h"
 #include "target/served.h"
 
 struct change {
@@ -18,7 +19,8 @@ struct change {
     struct served *served;    /* the target whose map changes */
     struct unit_list leaving; /* closed when the old map is gone */
     struct map_change map;
-    char text[512]; /* what the answer will say */
+    char text[512];                      /* what the answer will say */
+    struct persistent_clearing clearing; /* registry_reservation_clear() */
 
     /* a reload's own */
     struct model *old_model;

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -418,6 +419,71 @@ void registry_lun_resize(struct registry *registry, const char *target_name, uns
                target->name, size);
 }
 
+/* ---- reservations ---- */
+
+/* "iqn...:esx1, iqn...:esx2": who is logged in and has reserved or registered. Their number. */
+static unsigned list_holders(struct lu *lu, char *text, size_t cap)
+{
+    const struct itl *itl;
+    unsigned count = 0;
+    size_t len = 0;
+
+    text[0] = '\0';
+    pthread_mutex_lock(&lu->mutex);
+    LIST_FOREACH (itl, &lu->itls, lu_link) {
+        if (lu->reservation.holder != itl->nexus &&
+            !persistent_find_nexus(lu->persistent, itl->nexus))
+            continue;
+        if (len + strlen(itl->nexus->initiator_name) + 3 < cap)
+            len += (size_t)snprintf(text + len, cap - len, "%s%s", count ? ", " : "",
+                                    itl->nexus->initiator_name);
+        count++;
+    }
+    pthread_mutex_unlock(&lu->mutex);
+    return count;
+}
+
+static void reservation_is_cleared(struct persistent_clearing *clearing)
+{
+    struct change *change = (void *)((char *)clearing - offsetof(struct change, clearing));
+
+    if (clearing->error < 0)
+        change_end(change, clearing->error,
+                   "cannot be written in state_dir: %s; registrations are "
+                   "as they were",
+                   strerror(-clearing->error));
+    else
+        change_end(change, 0, "%s", change->text);
+}
+
+void registry_reservation_clear(struct registry *registry, const char *target_name, unsigned number,
+                                bool is_forced, registry_done *done, void *context)
+{
+    struct change *change = change_begin(registry, done, context);
+    struct model_target *target;
+    char holders[400];
+
+    if (!change || !(target = wanted_target(change, target_name)) ||
+        !wanted_lun(change, target, number))
+        return;
+    struct unit *unit = served_unit(served_find(&registry->targets, target->name), number);
+    if (!unit || !unit->lu)
+        return change_end(change, -ENODEV, "LUN %u of %s is not served: %s", number, target->name,
+                          unit ? unit->problem : "it is being added");
+    if (list_holders(unit->lu, holders, sizeof(holders)) > 0 && !is_forced)
+        return change_end(change, -EBUSY,
+                          "LUN %u is reserved or registered by %s, logged in now; two hosts may "
+                          "write to it when that ends; do it anyway with --force",
+                          number, holders);
+    snprintf(change->text, sizeof(change->text),
+             "LUN %u of %s is reserved by nobody, and nobody is registered", number, target->name);
+    change->clearing = (struct persistent_clearing){ .lu = unit->lu,
+                                                     .workers = registry->workers,
+                                                     .home = registry->home,
+                                                     .done = reservation_is_cleared };
+    persistent_clear_start(&change->clearing);
+}
+
 /* ---- targets ---- */
 
 static int add_target(struct registry *registry, const char *name, struct served **out,
@@ -435,8 +501,8 @@ static int add_target(struct registry *registry, const char *name, struct served
     if (result < 0)
         return result;
     for (unsigned i = 0; i < target->lun_count && result == 0; i++)
-        result = unit_open(&registry->targets, registry->model->state_dir, *out,
-                           &target->luns[i], error);
+        result = unit_open(&registry->targets, registry->model->state_dir, *out, &target->luns[i],
+                           error);
     if (result == 0 && !(*map = served_map(*out, target)))
         result = -ENOMEM;
     if (result == 0)

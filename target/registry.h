@@ -51,6 +51,12 @@ void registry_lun_remove(struct registry *registry, const char *target, unsigned
                          bool is_forced, registry_done *done, void *context);
 void registry_lun_resize(struct registry *registry, const char *target, unsigned lun,
                          uint64_t size_bytes, registry_done *done, void *context);
+/*
+ * Ends all reservations of a LUN and forgets who has registered; those who are logged in are told.
+ * -EBUSY while a host that has one of them is logged in, unless is_forced.
+ */
+void registry_reservation_clear(struct registry *registry, const char *target, unsigned lun,
+                                bool is_forced, registry_done *done, void *context);
 void registry_target_add(struct registry *registry, const struct model_target *target,
                          registry_done *done, void *context);
 void registry_target_remove(struct registry *registry, const char *target, bool is_forced,

@@ -1,5 +1,7 @@
 #include "target/scsi/lu.h"
 
+#include "target/scsi/persistent.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
@@ -120,4 +122,14 @@ bool lu_reservation_holder(struct lu *lu, char port[INITIATOR_PORT_MAX + 1])
         snprintf(port, INITIATOR_PORT_MAX + 1, "%s", holder->initiator_port);
     pthread_mutex_unlock(&lu->mutex);
     return holder != NULL;
+}
+
+struct persistent *lu_persistent_copy(struct lu *lu)
+{
+    struct persistent *copy;
+
+    pthread_mutex_lock(&lu->mutex);
+    copy = persistent_copy(lu->persistent, 0);
+    pthread_mutex_unlock(&lu->mutex);
+    return copy;
 }

@@ -96,5 +96,8 @@ struct lu_statistics {
 void lu_statistics(const struct lu *lu, struct lu_statistics *sum);
 unsigned lu_nexus_count(struct lu *lu);
 
+/* Its persistent reservations as they are now, to look at and free(). NULL: no memory. */
+struct persistent *lu_persistent_copy(struct lu *lu);
+
 /* Who holds a SCSI-2 reservation: fills the initiator port's name and answers true, or false. */
 bool lu_reservation_holder(struct lu *lu, char port[INITIATOR_PORT_MAX + 1]);

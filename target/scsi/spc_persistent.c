@@ -11,16 +11,6 @@
 
 /* ---- IN ---- */
 
-static struct persistent *snapshot(struct lu *lu)
-{
-    struct persistent *copy;
-
-    pthread_mutex_lock(&lu->mutex);
-    copy = persistent_copy(lu->persistent, 0);
-    pthread_mutex_unlock(&lu->mutex);
-    return copy;
-}
-
 static void put_keys(struct builder *out, const struct persistent *state)
 {
     for (unsigned i = 0; i < state->count; i++)
@@ -56,7 +46,7 @@ static void put_full_status(struct builder *out, const struct persistent *state)
 
 void spc_persistent_reserve_in(struct command *command)
 {
-    struct persistent *state = snapshot(command->lu);
+    struct persistent *state = lu_persistent_copy(command->lu);
     size_t cap = PR_IN_HEADER_BYTES + (state ? state->count : 0) * PR_IN_REGISTRANT_BYTES_MAX;
     uint8_t *bytes = malloc(cap);
     struct builder out = builder_over(bytes, cap);
