@@ -7,7 +7,7 @@ unique, so the order need not be searched:
 
   replaced blocks, metadata   each write says what it follows: the writes are a chain from the first
                               image; two that follow one image are a lost update
-  other blocks                one writer at a time, by a lock or by ownership: the order of invocation
+  other blocks                one writer at a time, by a lock or as the owner: the order in time
 
 An operation that was cut off may have happened, but only before the host's next login; one that was
 refused, or only half sent, must not have. The log's lines are described in volume.h.
@@ -102,12 +102,12 @@ class History:
             held.sort()
             for before, after in zip(held, held[1:]):
                 if after.start < before.end:
-                    self.fault(f"lock {lock}: host {after.host} had it {before.end - after.start} ns"
-                               f" before host {before.host} let go")
+                    self.fault(f"lock {lock}: host {after.host} had it {before.end - after.start} "
+                               f"ns before host {before.host} let go")
         if self.final_count is not None:
             length = len(in_order(self, COUNTER_LBA, quiet=True))
             if length != self.final_count:
-                self.fault(f"the counter says {self.final_count} in the end, after {length} updates")
+                self.fault(f"the counter says {self.final_count} after {length} updates")
         return self.faults
 
 
@@ -148,7 +148,8 @@ def by_chain(history, lba, quiet):
             break
     left = (happened & made.keys()) - {w.new for w in order}
     if left:
-        fault(f"{len(left)} updates are on no way from the first image, {said(made[min(left)])} is one")
+        fault(f"{len(left)} updates are on no way from the first image, "
+              f"{said(made[min(left)])} is one")
     return order
 
 
@@ -175,7 +176,7 @@ def check_block(history, lba):
     reads = defaultdict(list)
     for read in history.reads[lba]:
         reads[read.id].append(read)
-    # Each at its earliest moment: a write not before what came before it, a read not before its write
+    # Each at its earliest moment: a write after what it follows, a read after its write
     now = 0
     for write in [Write(0, NEVER, DONE, None, FIRST, None), *order]:
         now = max(now, write.start)

@@ -1,8 +1,8 @@
 """What must not change, and how changes are told.
 
 VMFS keeps the LUN's identity in its header. When NAA, serial, product or version differ the next
-time, the datastore is a "snapshot" and is not mounted. (The LUN's number counts too, for ESX 3; that
-is the operator's to keep.)"""
+time, the datastore is a "snapshot" and is not mounted. (The LUN's number counts too, for ESX 3; to
+keep that is the operator's.)"""
 
 import shutil
 
@@ -40,6 +40,11 @@ def identities(daemon, *numbers, name=IQN):
 def luns_of(host):
     data = host.command(report_luns(4096), read=4096).wait().data
     return [int.from_bytes(data[at:at + 2], "big") for at in range(8, len(data), 8)]
+
+
+def add_lun_4(daemon):
+    daemon.ctl("lun", "add", daemon.name, "4", "--path", daemon.image("four.img"), "--size",
+               "64M")
 
 
 def rescan(host):
@@ -93,8 +98,8 @@ def test_identity_goes_with_the_image_to_another_target():
 
 
 def test_vaai_is_not_taken_from_a_lun_that_had_it():
-    """Trap 4: the identity hung on the switch. And an ATS-only volume does not mount without ATS, so
-    a LUN is rather not served than served with less than hosts know of it."""
+    """Trap 4: the identity hung on the switch. And an ATS-only volume does not mount without ATS: a
+    LUN is rather not served than served with less than hosts know of it."""
     with Daemon([target(lun(0, size="64M"), lun(1, size="64M"))]) as daemon:
         before = identities(daemon, 0, 1)
         daemon.targets = [target(lun(0, size="64M"), lun(1, size="64M", vaai=False))]
@@ -146,7 +151,7 @@ def test_copy_of_an_image_with_its_identity_is_not_served_beside_it():
 def test_added_lun_is_told_and_found_by_a_rescan():
     with Daemon() as daemon:
         hosts = [Host(daemon, g, n).log_in().ready() for n, g in enumerate(GENERATIONS, 1)]
-        daemon.ctl("lun", "add", daemon.name, "4", "--path", daemon.image("four.img"), "--size", "64M")
+        add_lun_4(daemon)
         for host in hosts:
             expect(f"told to {host.generation}", [LUNS_CHANGED], host.take_attentions())
             expect(f"LUNs of {host.generation}", [0, 4], rescan(host))
@@ -156,7 +161,7 @@ def test_added_lun_is_told_and_found_by_a_rescan():
 def test_removed_lun_is_gone_for_good_and_the_others_stay():
     """05/25/00 is a permanent loss (PDL) to ESXi, so only a removal may say it."""
     with Daemon() as daemon:
-        daemon.ctl("lun", "add", daemon.name, "4", "--path", daemon.image("four.img"), "--size", "64M")
+        add_lun_4(daemon)
         hosts = [Host(daemon, g, n).log_in().ready(0, 4) for n, g in enumerate(GENERATIONS, 1)]
         daemon.ctl("lun", "remove", daemon.name, "4", "--yes", "--force")
         for host in hosts:
@@ -169,11 +174,10 @@ def test_removed_lun_is_gone_for_good_and_the_others_stay():
 
 def test_lun_that_comes_back_is_the_same_one():
     with Daemon() as daemon:
-        image = daemon.image("four.img")
-        daemon.ctl("lun", "add", daemon.name, "4", "--path", image, "--size", "64M")
+        add_lun_4(daemon)
         before = identities(daemon, 4)
         daemon.ctl("lun", "remove", daemon.name, "4", "--yes", "--force")
-        daemon.ctl("lun", "add", daemon.name, "4", "--path", image)
+        daemon.ctl("lun", "add", daemon.name, "4", "--path", daemon.image("four.img"))
         expect("identity", before, identities(daemon, 4))
 
 

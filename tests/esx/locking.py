@@ -179,7 +179,8 @@ def test_miscompare_names_the_first_byte_that_differs():
             wrong[offset] ^= 0x80
             task = ats(host, 0, bytes(wrong), bytes(4096)).refused(*MISCOMPARE)
             expect("VALID and fixed format", 0xF0, task.sense[0])
-            expect(f"INFORMATION for offset {offset}", offset, int.from_bytes(task.sense[3:7], "big"))
+            information = int.from_bytes(task.sense[3:7], "big")
+            expect(f"INFORMATION for offset {offset}", offset, information)
             host.command(read10(0, 8), read=4096).good(there)
 
 

@@ -42,8 +42,8 @@ def test_every_generation_gets_what_it_asked_for():
 
 def test_every_generation_discovers():
     """The tag must be the login's: ESX 3 ends a login whose tag is another."""
-    with Daemon([target(lun(0, size="64M")), target(lun(0, "b.img", size="64M"), name=IQN + "-b")]) \
-            as daemon:
+    other = target(lun(0, "b.img", size="64M"), name=IQN + "-b")
+    with Daemon([target(lun(0, size="64M")), other]) as daemon:
         address = f"{daemon.address},1"
         for generation in GENERATIONS:
             expect(f"what {generation} discovers", [(IQN, [address]), (IQN + "-b", [address])],

@@ -135,7 +135,7 @@ def test_limits_are_those_that_vmfs_works_with():
 
 
 def test_a_lun_without_vaai_is_the_same_disk_without_it():
-    """Trap 4: the identity of a LUN must not hang on the switch. INQUIRY says 3PC by it, no more."""
+    """Trap 4: the identity of a LUN must not hang on the switch. Only 3PC is by it."""
     with Daemon([target(lun(0, size="64M", vaai=False))]) as daemon, \
             Host(daemon, ESX3).log_in().ready() as host:
         limits, thin = page(host, 0xB0), page(host, 0xB2)

@@ -18,8 +18,8 @@ def test_write_of_34_blocks_arrives_in_pieces():
     with Daemon() as daemon:
         for generation in GENERATIONS:
             for first_burst, asked in ((262144, 0), (8192, 1)):
-                with Host(daemon, generation).log_in({"FirstBurstLength": str(first_burst)}) as host:
-                    host.ready()
+                keys = {"FirstBurstLength": str(first_burst)}
+                with Host(daemon, generation).log_in(keys).ready() as host:
                     unsolicited = 0 if asked else 9216
                     task = host.submit(write10(5, 34), write=data, immediate_bytes=8192,
                                        unsolicited_bytes=unsolicited)
@@ -137,7 +137,8 @@ def test_commands_of_a_host_keep_their_stamps_under_aborts():
 
 def test_data_of_an_unknown_task_does_not_end_the_session():
     """What is on its way when a task is aborted comes all the same."""
-    with Daemon() as daemon, Host(daemon, ESXI8).log_in({"FirstBurstLength": "512"}).ready() as host:
+    keys = {"FirstBurstLength": "512"}
+    with Daemon() as daemon, Host(daemon, ESXI8).log_in(keys).ready() as host:
         task = host.submit(write10(0, 64), write=pattern(32768), auto=False)
         host.pump(lambda: task.r2ts, "an R2T")
         expect("response", 0, host.tmf(ABORT_TASK, rtt=task.itt, ref_cmd_sn=task.cmd_sn))

@@ -1,6 +1,6 @@
-"""What other targets got wrong, and VMware's hosts paid for: one test a trap, as far as no other file
-here has it (each of them names its trap). Block commands beyond ATS are in it too: WRITE SAME, UNMAP
-and XCOPY as ESXi sends them."""
+"""What other targets got wrong, and VMware's hosts paid for: one test a trap, as far as no other
+file here has it (each of them names its trap). Block commands beyond ATS are in it too: WRITE SAME,
+UNMAP and XCOPY as ESXi sends them."""
 
 from generations import ESX4, ESXI5, ESXI8, GENERATIONS, REPORT_TARGET_PORT_GROUPS, Host, discover
 from locking import ats
@@ -59,7 +59,8 @@ def test_write_same_of_a_pattern_is_written():
 
 def test_write_same_has_a_limit_that_is_told():
     """Trap 4: a buffer as long as all that is written. WSNZ: 0 is not "to the end"."""
-    with Daemon([target(lun(0, size="3T"))]) as daemon, Host(daemon, ESXI8).log_in().ready() as host:
+    with Daemon([target(lun(0, size="3T"))]) as daemon, \
+            Host(daemon, ESXI8).log_in().ready() as host:
         limits = host.command(inquiry(255, page=0xB0), read=255).wait().data
         most = int.from_bytes(limits[36:44], "big")
         expect("WSNZ", 1, limits[4] & 1)
@@ -127,7 +128,8 @@ def xcopy(source, destination, from_lba, to_lba, blocks):
 
     segment = (b"\x02\0\0\x18\0\0\0\1\0\0" + blocks.to_bytes(2, "big")
                + from_lba.to_bytes(8, "big") + to_lba.to_bytes(8, "big"))
-    header = b"\1\0" + (64).to_bytes(2, "big") + bytes(4) + len(segment).to_bytes(4, "big") + bytes(4)
+    header = (b"\1\0" + (64).to_bytes(2, "big") + bytes(4) + len(segment).to_bytes(4, "big")
+              + bytes(4))
     data = header + cscd(source) + cscd(destination) + segment
     return b"\x83\0" + bytes(8) + len(data).to_bytes(4, "big") + bytes(2), data
 
@@ -215,10 +217,12 @@ def test_ordered_writes_are_done_in_order():
 def test_a_host_that_may_log_in_discovers_what_it_may_use():
     """Trap 14: the filter by name hid the target from discovery."""
     rows = [target(lun(0, size="64M"), initiators=["iqn.1998-01.com.vmware:*"]),
-            target(lun(0, "b.img", size="64M"), name=IQN + "-b", initiators=["iqn.2026-11.other:*"])]
+            target(lun(0, "b.img", size="64M"), name=IQN + "-b",
+                   initiators=["iqn.2026-11.other:*"])]
     with Daemon(rows) as daemon:
         for generation in GENERATIONS:
-            expect(f"what {generation} sees", [IQN], [name for name, _ in discover(daemon, generation)])
+            names = [name for name, _ in discover(daemon, generation)]
+            expect(f"what {generation} sees", [IQN], names)
             with Host(daemon, generation).log_in().ready() as host:
                 host.command(TEST_UNIT_READY).good()
 
@@ -255,7 +259,7 @@ def test_a_ping_to_a_host_that_is_gone_does_no_harm():
                 host.reset()
             else:
                 host.answer_pings = False
-        wait_until(lambda: not daemon.json("session", "list")["sessions"], "all of them to be gone", 15)
+        wait_until(lambda: not daemon.json("session", "list")["sessions"], "them to be gone", 15)
         with Host(daemon, ESXI8).log_in().ready() as host:
             host.command(TEST_UNIT_READY).good()
 
@@ -271,7 +275,7 @@ def test_refusals_bring_their_sense_along():
 
 
 def test_a_login_storm_of_two_clones_leaves_no_reservation_behind():
-    """Traps 8 and 9: two "same" nexuses; what the old one held and sent ends before the new begins."""
+    """Traps 8 and 9: two "same" nexuses; what the old one held and sent ends before the new."""
     with Daemon() as daemon, Host(daemon, ESXI8, 9).log_in().ready() as other:
         for n in range(10):
             clone = Host(daemon, ESXI8).log_in().ready()

@@ -3,8 +3,9 @@
 Contract
 --------
 A test is a function test_*() or e2e_*() without parameters in tests/wire, tests/e2e, tests/esx or
-tests/crash; its name is a sentence. It passes when it returns, fails when it raises, is skipped when it raises
-Skip("reason"). tests/run gives each one a process, a folder (TEST_DIR) and a time limit of its own:
+tests/crash; its name is a sentence. It passes when it returns, fails when it raises, is skipped when
+it raises Skip("reason"). tests/run gives each one a process, a folder (TEST_DIR) and a time limit of
+its own:
 
     from nestor import Daemon, expect, lun, target
 
