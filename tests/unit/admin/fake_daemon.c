@@ -1,6 +1,7 @@
 #include "tests/unit/admin/fake_daemon.h"
 
 #include "target/iscsi/session_table.h"
+#include "target/scsi/persistent_file.h"
 #include "target/worker/log.h"
 
 #include <errno.h>
@@ -100,6 +101,15 @@ void registry_lun_remove(struct registry *registry, const char *target, unsigned
     ask("lun_remove", target, done, context);
 }
 
+void registry_reservation_clear(struct registry *registry, const char *target, unsigned lun,
+                                bool is_forced, registry_done *done, void *context)
+{
+    (void)registry;
+    current->lun = lun;
+    current->is_forced = is_forced;
+    ask("reservation_clear", target, done, context);
+}
+
 void registry_lun_resize(struct registry *registry, const char *target, unsigned lun,
                          uint64_t size_bytes, registry_done *done, void *context)
 {
@@ -163,6 +173,31 @@ bool lu_reservation_holder(struct lu *lu, char port[INITIATOR_PORT_MAX + 1])
     if (current->reserved_by)
         snprintf(port, INITIATOR_PORT_MAX + 1, "%s", current->reserved_by);
     return current->reserved_by != NULL;
+}
+
+struct persistent *lu_persistent_copy(struct lu *lu)
+{
+    struct persistent *state = calloc(1, sizeof(*state) + sizeof(struct registrant));
+
+    (void)lu;
+    if (state && current->registered) {
+        state->type = PR_WRITE_EXCLUSIVE;
+        state->count = 1;
+        state->registrants[0] = (struct registrant){ .key = 0xabc, .is_holder = true };
+        snprintf(state->registrants[0].port, sizeof state->registrants[0].port, "%s",
+                 current->registered);
+    }
+    return state;
+}
+
+bool persistent_is_holder(const struct persistent *state, const struct registrant *registrant)
+{
+    return state->type != PR_NONE && registrant->is_holder;
+}
+
+const char *persistent_type_name(enum pr_type type)
+{
+    return type == PR_WRITE_EXCLUSIVE ? "write exclusive" : "none";
 }
 
 unsigned lu_nexus_count(struct lu *lu)

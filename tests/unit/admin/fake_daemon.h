@@ -26,6 +26,7 @@ struct fake_daemon {
     void *context;
 
     const char *reserved_by; /* an initiator port; NULL: nobody */
+    const char *registered;  /* one that has registered and reserved; NULL: nobody */
     uint16_t dropped_tsih;
     bool has_no_session;
 };

@@ -235,10 +235,10 @@ static void test_part_of_a_target_name_is_not_enough(void **state)
 /* The call was over, and still looked at, when the target was not found. */
 static void test_unknown_target_is_refused_by_every_method(void **state)
 {
-    static const char *const methods[] = { "target.show", "target.remove", "lun.list",
-                                           "lun.show",    "lun.add",       "lun.remove",
-                                           "lun.resize",  "session.list",  "reservation.show",
-                                           "stats" };
+    static const char *const methods[] = { "target.show", "target.remove",    "lun.list",
+                                           "lun.show",    "lun.add",          "lun.remove",
+                                           "lun.resize",  "session.list",     "reservation.show",
+                                           "stats",       "reservation.clear" };
 
     (void)state;
     for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++) {
@@ -248,7 +248,8 @@ static void test_unknown_target_is_refused_by_every_method(void **state)
             params = "{'target':'none','lun':0,'path':'/a'}";
         else if (strcmp(methods[i], "lun.resize") == 0)
             params = "{'target':'none','lun':0,'size':'1G'}";
-        else if (strncmp(methods[i], "lun.", 4) == 0 && strcmp(methods[i], "lun.list") != 0)
+        else if ((strncmp(methods[i], "lun.", 4) == 0 && strcmp(methods[i], "lun.list") != 0) ||
+                 strcmp(methods[i], "reservation.clear") == 0)
             params = "{'target':'none','lun':0}";
         ask(methods[i], params);
         expect_refused("ENOENT", "no target \"none\"");
@@ -456,6 +457,35 @@ static void test_reservation_names_its_holder(void **state)
     assert_string_equal(text_of(result(), "state"), "reserved");
 }
 
+static void test_persistent_reservations_name_holder_type_and_registrations(void **state)
+{
+    const json_t *row, *registration;
+
+    (void)state;
+    fake.registered = "iqn.1998-01.com.vmware:esx1,i,0x00023d000001";
+    ask("reservation.show", "{'target':'lab'}");
+    row = json_array_get(json_object_get(result(), "reservations"), 0);
+    assert_string_equal(text_of(row, "kind"), "persistent");
+    assert_string_equal(text_of(row, "type"), "write exclusive");
+    assert_string_equal(text_of(row, "initiator"), "iqn.1998-01.com.vmware:esx1");
+    registration = json_array_get(json_object_get(row, "registrations"), 0);
+    assert_string_equal(text_of(registration, "port"), fake.registered);
+    assert_string_equal(text_of(registration, "key"), "0x0000000000000abc");
+    assert_true(json_is_true(json_object_get(registration, "holder")));
+    ask("lun.show", "{'target':'lab','lun':0}");
+    assert_string_equal(text_of(result(), "state"), "reserved");
+}
+
+static void test_clearing_reservations_is_asked_of_the_registry(void **state)
+{
+    (void)state;
+    ask("reservation.clear", "{'target':'lab','lun':0,'force':true}");
+    assert_string_equal(fake.asked, "reservation_clear");
+    assert_true(fake.is_forced);
+    fake_daemon_answer(&fake, 0, "LUN 0 is reserved by nobody");
+    assert_string_equal(text_of(result(), "text"), "LUN 0 is reserved by nobody");
+}
+
 static void test_stats_count_each_lun(void **state)
 {
     const json_t *row;
@@ -510,6 +540,8 @@ int main(void)
         WITH_FAKE(test_session_text_from_the_wire_is_made_utf8),
         WITH_FAKE(test_session_that_is_not_there_is_refused),
         WITH_FAKE(test_reservation_names_its_holder),
+        WITH_FAKE(test_persistent_reservations_name_holder_type_and_registrations),
+        WITH_FAKE(test_clearing_reservations_is_asked_of_the_registry),
         WITH_FAKE(test_stats_count_each_lun),
         WITH_FAKE(test_config_without_a_file_is_refused),
     };
