@@ -46,6 +46,9 @@ static void settle_unit(void)
 {
     rig_clear_unit_attentions(&rig);
     reservation_drop_all(rig.lu, NULL, 0);
+    while (atomic_load(&rig.lu->sanitize.state) == SANITIZE_RUNNING)
+        sched_yield();
+    atomic_store(&rig.lu->sanitize.state, SANITIZE_IDLE);
     rig.lu->is_stopped = false;
     rig.lu->has_descriptor_sense = false;
     rig.lu->is_write_protected = false;
