@@ -173,9 +173,7 @@ static enum sense_code unit_refuses(struct lu *lu, bool is_source)
     if (!is_source &&
         (lu->is_readonly || atomic_load_explicit(&lu->is_write_protected, memory_order_relaxed)))
         return SENSE_WRITE_PROTECTED;
-    if (atomic_load_explicit(&lu->is_stopped, memory_order_relaxed))
-        return SENSE_STOPPED;
-    return SENSE_NONE;
+    return lu_not_ready(lu);
 }
 
 /*
@@ -212,7 +210,7 @@ static bool units_let(struct copy *copy)
 static bool find_unit(struct copy *copy, uint16_t id, uint16_t id_at)
 {
     struct command *command = copy->step.command;
-    const struct xcopy_cscd *cscd = &copy->list.cscds[id];
+    const struct xcopy_cscd *cscd;
     uint16_t cscd_at;
 
     if (id == XCOPY_ID_THIS_UNIT)
@@ -221,6 +219,7 @@ static bool find_unit(struct copy *copy, uint16_t id, uint16_t id_at)
         fail_at(copy, SENSE_COPY_UNREACHABLE_TARGET, id_at, "a segment names no CSCD of the list");
         return false;
     }
+    cscd = &copy->list.cscds[id];
     cscd_at = xcopy_cscd_at(id);
     if (cscd->peripheral_type != PERIPHERAL_BLOCK_DEVICE) {
         fail_at(copy, SENSE_COPY_WRONG_DEVICE_TYPE, cscd_at, "a copy from or to no disk");
