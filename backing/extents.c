@@ -41,7 +41,8 @@ static int seek(const struct backing *backing, int whence, uint64_t offset_bytes
 int backing_extent(const struct backing *backing, uint64_t offset_bytes,
                    struct backing_extent *extent)
 {
-    uint64_t size_bytes = backing_size_bytes(backing), data_bytes, end_bytes = size_bytes;
+    uint64_t size_bytes = backing_size_bytes(backing);
+    uint64_t data_bytes = size_bytes, end_bytes = size_bytes;
     int error;
 
     if (offset_bytes >= size_bytes)
@@ -53,16 +54,16 @@ int backing_extent(const struct backing *backing, uint64_t offset_bytes,
     error = seek(backing, SEEK_DATA, offset_bytes, size_bytes, &data_bytes);
     if (error == 0 && data_bytes == offset_bytes)
         error = seek(backing, SEEK_HOLE, offset_bytes, size_bytes, &end_bytes);
-    else
-        end_bytes = data_bytes;
-    if (error == -EINVAL) /* the file system knows no holes */
+    if (error == -EINVAL) { /* the file system knows no holes */
         *extent = (struct backing_extent){ .end_bytes = size_bytes, .is_data = true };
-    else
-        *extent = (struct backing_extent){
-            .end_bytes = end_bytes,
-            .is_data = data_bytes == offset_bytes,
-        };
-    return error == -EINVAL ? 0 : error;
+        return 0;
+    }
+    if (error != 0)
+        return error;
+    bool is_data = data_bytes == offset_bytes;
+    *extent = (struct backing_extent){ .end_bytes = is_data ? end_bytes : data_bytes,
+                                       .is_data = is_data };
+    return 0;
 }
 
 int backing_discard_some(struct backing *backing, uint64_t offset_bytes, uint64_t len_bytes,
