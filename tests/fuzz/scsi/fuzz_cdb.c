@@ -46,6 +46,9 @@ static void settle_unit(void)
 {
     rig_clear_unit_attentions(&rig);
     reservation_drop_all(rig.lu, NULL, 0);
+    free(rig.lu->persistent);
+    rig.lu->persistent = NULL;
+    reservation_note(rig.lu);
     while (atomic_load(&rig.lu->sanitize.state) == SANITIZE_RUNNING)
         sched_yield();
     atomic_store(&rig.lu->sanitize.state, SANITIZE_IDLE);
