@@ -91,7 +91,7 @@ const struct opcode_row opcode_table[] = {
     ROW(0x48, 0x1f,  "SANITIZE (EXIT FAILURE MODE)",
         sbc_sanitize_exit_failure_mode, DATA_NONE, LBA_NONE, RSV_WRITES, UA_REPORT, WRITES | NEEDS_VAAI, 10, ONE_STEP, 0xbf, 0, 0, 0, 0, 0, 0, 0, 0),
     ROW(0x4d, NO_SA, "LOG SENSE",
-        spc_log_sense,               DATA_IN,   LBA_NONE, RSV_CONTROL, UA_REPORT, UNIT,   10, ONE_STEP,     0, FF2, 0, FF2, FF2, 0),
+        spc_log_sense,               DATA_IN,   LBA_NONE, RSV_ALLOWED, UA_REPORT, UNIT,   10, ONE_STEP,     0, FF2, 0, FF2, FF2, 0),
     ROW(0x55, NO_SA, "MODE SELECT(10)",
         spc_mode_select,             DATA_OUT,  LBA_NONE, RSV_WRITES,  UA_REPORT, UNIT,   10, SELECT_STEPS, 0x11, 0, 0, 0, 0, 0, FF2, 0),
     ROW(0x56, NO_SA, "RESERVE(10)",

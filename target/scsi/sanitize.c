@@ -154,6 +154,9 @@ static void sanitize_entered(struct gate_hold *hold)
     struct sanitize_wait *wait = sanitize->entering;
     struct command *command = wait->command;
 
+    /* reserved by another since it was checked, and nothing is done yet: see medium.h */
+    if (!command->is_finishing && reservation_conflicts(command->lu, command->nexus, RSV_WRITES))
+        command_finish(command, STATUS_RESERVATION_CONFLICT);
     wait->is_entering = false;
     if (command->is_finishing) {
         gate_leave(hold);
