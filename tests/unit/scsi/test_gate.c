@@ -74,11 +74,94 @@ static void leave(struct access *access)
     gate_leave(&access->hold);
 }
 
+/* A copy within the unit: exclusive on one range, shared on the other. */
+struct copy_access {
+    struct gate_copy_hold hold;
+    struct bench *bench;
+};
+
+static void note_copy_entered(struct gate_hold *hold)
+{
+    struct bench *bench = ((struct copy_access *)(void *)hold)->bench;
+
+    assert_true(hold->is_held);
+    bench->order[bench->entered++] = hold;
+}
+
+static bool enter_copy(struct bench *bench, struct copy_access *access, uint64_t to, uint64_t from,
+                       uint64_t len)
+{
+    access->bench = bench;
+    access->hold.hold.entered = note_copy_entered;
+    return gate_enter_copy(&bench->gate, &access->hold, &bench->worker, to, from, len);
+}
+
 /* Runs what is in the mailbox now; returns how many have been let in since the bench was set up. */
 static unsigned turn(struct bench *bench)
 {
     ev_run(bench->worker.loop, EVRUN_NOWAIT);
     return bench->entered;
+}
+
+static void test_a_copy_excludes_from_one_range_and_shares_the_other(void **state)
+{
+    struct access reader = { 0 }, writer = { 0 }, at_source = { 0 }, at_destination = { 0 };
+    struct copy_access copy = { 0 };
+
+    assert_true(enter_copy(*state, &copy, 0, 8 * MIB, 8 * BLOCK));
+    assert_true(enter(*state, &reader, GATE_SHARED, 8 * MIB, 8 * BLOCK));
+    assert_false(enter(*state, &at_destination, GATE_SHARED, 7 * BLOCK, BLOCK));
+    assert_false(enter(*state, &at_source, GATE_EXCLUSIVE, 8 * MIB + 7 * BLOCK, BLOCK));
+    assert_true(enter(*state, &writer, GATE_EXCLUSIVE, 8 * BLOCK, BLOCK));
+    leave(&reader);
+    assert_int_equal(turn(*state), 0);
+    gate_leave(&copy.hold.hold);
+    assert_int_equal(turn(*state), 2);
+    leave(&writer);
+    leave(&at_source);
+    leave(&at_destination);
+}
+
+/* Each holds what the other's second range would wait for, if there were two holds. */
+static void test_copies_that_cross_go_one_after_the_other(void **state)
+{
+    struct copy_access there = { 0 }, back = { 0 };
+    struct access between = { 0 };
+
+    assert_true(enter_copy(*state, &there, 0, 8 * MIB, MIB));
+    assert_false(enter_copy(*state, &back, 8 * MIB, 0, MIB));
+    assert_false(enter(*state, &between, GATE_EXCLUSIVE, 0, 16 * MIB));
+    gate_leave(&there.hold.hold);
+    assert_int_equal(turn(*state), 1);
+    gate_leave(&back.hold.hold);
+    assert_int_equal(turn(*state), 2);
+    leave(&between);
+}
+
+static void test_a_copy_within_a_stripe_does_not_wait_for_itself(void **state)
+{
+    struct copy_access copy = { 0 };
+
+    assert_true(enter_copy(*state, &copy, 0, 64 * BLOCK, 8 * BLOCK));
+    gate_leave(&copy.hold.hold);
+    assert_true(enter_copy(*state, &copy, 0, 4 * BLOCK, 8 * BLOCK)); /* overlapping */
+    gate_leave(&copy.hold.hold);
+    assert_true(enter_copy(*state, &copy, 0, 0, 0));
+    gate_leave(&copy.hold.hold);
+}
+
+static void test_a_copy_that_waits_can_be_cancelled(void **state)
+{
+    struct access writer = { 0 }, behind = { 0 };
+    struct copy_access copy = { 0 };
+
+    assert_true(enter(*state, &writer, GATE_EXCLUSIVE, 8 * MIB, MIB));
+    assert_false(enter_copy(*state, &copy, 0, 8 * MIB, MIB));
+    assert_false(enter(*state, &behind, GATE_SHARED, 0, BLOCK));
+    assert_true(gate_cancel(&copy.hold.hold));
+    assert_int_equal(turn(*state), 1);
+    leave(&behind);
+    leave(&writer);
 }
 
 static void test_shared_holders_overlap(void **state)
@@ -461,6 +544,10 @@ static void test_workers_never_meet_in_a_range_that_one_excludes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        WITH_BENCH(test_a_copy_excludes_from_one_range_and_shares_the_other),
+        WITH_BENCH(test_copies_that_cross_go_one_after_the_other),
+        WITH_BENCH(test_a_copy_within_a_stripe_does_not_wait_for_itself),
+        WITH_BENCH(test_a_copy_that_waits_can_be_cancelled),
         WITH_BENCH(test_shared_holders_overlap),
         WITH_BENCH(test_exclusive_excludes_what_overlaps),
         WITH_BENCH(test_exclusive_leaves_adjacent_blocks_alone),

@@ -45,6 +45,52 @@ static void test_third_party_copy_bit_follows_the_fact(void **state)
     assert_int_equal(bytes[5], 0x08);
 }
 
+/* SPC-4 table 306 and 309: one group, active/optimized, one port */
+static void test_port_groups_are_told_only_where_the_target_has_them(void **state)
+{
+    const uint8_t group[12] = { 0x00, 0x01, 0x00, 0x01, 0, 0, 0, 1, 0, 0, 0, 1 };
+    uint8_t inquire[6] = { 0x12, 0, 0, 0, 96 }, report[12] = { 0xa3, 0x0a };
+    struct fake_task task;
+    struct rig rig;
+
+    (void)state;
+    rig_open(&rig, &(struct rig_options){ .has_vaai = true });
+    rig_clear_unit_attentions(&rig);
+    put_be32(report + 6, 255);
+    fake_run(&task, &rig, inquire, 96, NULL, 0);
+    assert_int_equal(task.in[5], 0x08); /* TPGS 00b, and 3PC as EXTENDED COPY is there */
+    fake_free(&task);
+    fake_run(&task, &rig, report, 255, NULL, 0);
+    assert_int_equal(fake_sense(&task), 0x052000);
+    fake_free(&task);
+    rig.target.has_alua = true;
+    fake_run(&task, &rig, inquire, 96, NULL, 0);
+    assert_int_equal(task.in[5], 0x18); /* TPGS 01b: implicit */
+    fake_free(&task);
+    fake_run(&task, &rig, report, 255, NULL, 0);
+    assert_int_equal(task.in_bytes, 16);
+    assert_int_equal(get_be32(task.in), 12);
+    assert_memory_equal(task.in + 4, group, 12);
+    fake_free(&task);
+    report[1] = 0x2a; /* the extended header */
+    fake_run(&task, &rig, report, 255, NULL, 0);
+    assert_int_equal(task.in_bytes, 20);
+    assert_int_equal(get_be32(task.in), 16);
+    assert_int_equal(get_be32(task.in + 4), 0x10000000);
+    assert_memory_equal(task.in + 8, group, 12);
+    fake_free(&task);
+    report[1] = 0x4a;
+    fake_run(&task, &rig, report, 255, NULL, 0);
+    assert_int_equal(fake_sense(&task), 0x052400);
+    fake_free(&task);
+    report[1] = 0x0a;
+    put_be32(report + 6, 3); /* cut off, and the length is still all of it */
+    fake_run(&task, &rig, report, 255, NULL, 0);
+    assert_int_equal(task.in_bytes, 3);
+    fake_free(&task);
+    rig_close(&rig);
+}
+
 static void test_device_identification_names_unit_port_and_device(void **state)
 {
     static const uint8_t naa[16] = { 0x62, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
@@ -329,6 +375,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_standard_data_is_what_esx_knows),
         cmocka_unit_test(test_third_party_copy_bit_follows_the_fact),
+        cmocka_unit_test(test_port_groups_are_told_only_where_the_target_has_them),
         cmocka_unit_test(test_device_identification_names_unit_port_and_device),
         cmocka_unit_test(test_longest_target_name_fits),
         cmocka_unit_test(test_extended_inquiry_tells_task_attributes_and_cache),
