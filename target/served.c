@@ -287,9 +287,8 @@ static int load_persistent(const char *state_dir, const struct identity *identit
     return result;
 }
 
-static int open_lu(const char *state_dir, struct backing *backing,
-                   const struct model_lun *declared, const struct identity *identity,
-                   struct lu **out, char error[SERVED_ERROR_MAX])
+static int open_lu(const char *state_dir, struct backing *backing, const struct model_lun *declared,
+                   const struct identity *identity, struct lu **out, char error[SERVED_ERROR_MAX])
 {
     struct persistent *persistent;
     char *persistent_path;
@@ -301,6 +300,7 @@ static int open_lu(const char *state_dir, struct backing *backing,
         .backing = backing,
         .identity = *identity,
         .is_readonly = declared->is_readonly,
+        .is_removable = declared->is_removable,
         .cache = declared->is_writethrough ? CACHE_WRITETHROUGH : CACHE_WRITEBACK,
         .rotation_rpm = declared->rotation > 0 ? (uint16_t)declared->rotation : 0,
         .thin_threshold_percent = declared->thin_threshold >= 0 ? (unsigned)declared->thin_threshold

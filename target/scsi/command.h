@@ -121,7 +121,7 @@ struct command {
     uint64_t arrival; /* nexus.c's: its place among all commands of its worker */
     uint16_t pins;    /* why it cannot be over yet: io in flight, a handler on the stack, ... */
     bool is_started, is_held, is_running, is_finishing;
-    bool is_under_way; /* it has been let in to the medium: no reservation stops it any more */
+    bool is_under_way;  /* it has been let in to the medium: no reservation stops it any more */
     bool is_miscompare; /* what the medium says is not what was expected: no error of anybody's */
     uint64_t started_ns;
     /* what the handler of this opcode needs between its steps; each declares its own struct and

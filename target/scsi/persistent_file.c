@@ -341,8 +341,8 @@ int persistent_file_read(const char *path, struct persistent **out,
                          char error[PERSISTENT_FILE_ERROR_MAX])
 {
     struct persistent *state;
+    size_t len = 0;
     char *text;
-    size_t len;
     int result = get(path, &text, &len);
 
     *out = NULL;

@@ -1164,6 +1164,30 @@ static void test_compare_and_write_that_waited_does_not_come_after_a_reservation
     free(before);
 }
 
+/* It would erase what the other host has just locked. */
+static void test_sanitize_that_waited_does_not_come_after_a_reservation(void **state)
+{
+    const uint8_t cdb[10] = { 0x48, 0x02 }; /* BLOCK ERASE */
+    uint8_t *before = pattern(512, 1);
+    struct gate_hold hold;
+    struct fake_task task;
+
+    (void)state;
+    write_blocks(0, 1, before);
+    hold_blocks(&hold);
+    begin(&task, &rig.nexus, cdb, 0, NULL, 0);
+    fake_start(&task);
+    assert_int_equal(task.finished, 0);
+    assert_int_equal(reservation_take(rig.lu, &rig.other), STATUS_GOOD);
+    gate_leave(&hold);
+    fake_wait(&task);
+    assert_int_equal(result_of(&task), CONFLICT);
+    fake_free(&task);
+    assert_int_equal(release_6(&rig.other), 0);
+    expect_blocks(0, 1, before);
+    free(before);
+}
+
 /* The check was before, its data comes after: it has not waited at the gate at all. */
 static void test_a_write_whose_data_comes_late_does_not_come_after_a_reservation(void **state)
 {
@@ -1450,6 +1474,7 @@ int main(void)
         TEST(test_the_operator_clears_registrations_and_what_was_kept),
         TEST(test_a_write_that_waited_does_not_come_after_a_reservation),
         TEST(test_compare_and_write_that_waited_does_not_come_after_a_reservation),
+        TEST(test_sanitize_that_waited_does_not_come_after_a_reservation),
         TEST(test_a_write_whose_data_comes_late_does_not_come_after_a_reservation),
         TEST(test_a_write_that_is_under_way_goes_on),
         TEST(test_reserve_waits_for_what_is_in_flight),
