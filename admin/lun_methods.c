@@ -93,6 +93,7 @@ void handle_lun_add(struct call *call)
     lun.path = (char *)call_text(call, "path");
     lun.size_bytes = call_size(call, "size");
     lun.is_readonly = call_flag(call, "readonly");
+    lun.is_removable = call_flag(call, "removable");
     lun.is_writethrough = cache && strcmp(cache, "writethrough") == 0;
     if (call_has(call, "vaai"))
         lun.vaai = call_flag(call, "vaai");

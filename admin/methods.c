@@ -51,6 +51,7 @@ const struct method method_table[] = {
         PATH("path", REQUIRED, "the image: a file or a block device"),
         SIZE("size", OPTIONAL, "such as 64G; makes a sparse file when there is none"),
         FLAG("readonly", "refuse writes"),
+        FLAG("removable", "hosts can eject and load its medium"),
         CHOICE("cache", "when a write is answered: in the host's memory, or on its disk",
                "writeback", "writethrough"),
         TEXTS("initiators", OPTIONAL, "who may see it: names, with * and ?; not given: anybody"),

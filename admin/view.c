@@ -119,11 +119,12 @@ json_t *view_lun(const struct registry_lun_view *view)
     bool is_readonly = view->lu ? view->lu->is_readonly : declared->is_readonly;
     bool is_writethrough =
         view->lu ? view->lu->cache == CACHE_WRITETHROUGH : declared->is_writethrough;
-    json_t *lun = json_pack("{s:o, s:i, s:o, s:b, s:s, s:o, s:s, s:o}", "target",
+    bool is_removable = view->lu ? view->lu->is_removable : declared->is_removable;
+    json_t *lun = json_pack("{s:o, s:i, s:o, s:b, s:b, s:s, s:o, s:s, s:o}", "target",
                             jsonrpc_string(view->target), "lun", (int)declared->lun, "path",
-                            jsonrpc_string(declared->path), "readonly", is_readonly, "cache",
-                            is_writethrough ? "writethrough" : "writeback", "initiators",
-                            view_strings(&declared->initiators), "origin",
+                            jsonrpc_string(declared->path), "readonly", is_readonly, "removable",
+                            is_removable, "cache", is_writethrough ? "writethrough" : "writeback",
+                            "initiators", view_strings(&declared->initiators), "origin",
                             origin_name(declared->origin), "place", view_place(&declared->place));
 
     if (lun && add_live(lun, view) != 0) {

@@ -114,6 +114,8 @@ const struct key keys[] = {
               "sparse. Absent: as large as the image. It can grow, never shrink." },
     { LUN(is_readonly), .name = "readonly", .type = KEY_FLAG, .when = KEY_RESTART, .fallback = "false",
       .help = "Refuse writes." },
+    { LUN(is_removable), .name = "removable", .type = KEY_FLAG, .when = KEY_RESTART, .fallback = "false",
+      .help = "Hosts can eject the medium, load it, and prevent its removal. ESX wants disks that are not." },
     { LUN(initiators), .name = "initiators", .type = KEY_TEXTS, .when = KEY_LIVE,
       .check = check_initiator_pattern, .example = "iqn.1998-01.com.vmware:esx1-*",
       .help = "The initiators that see this LUN; for others it is not there. Absent: all of the target." },

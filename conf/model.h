@@ -38,6 +38,7 @@ struct model_lun {
     char *path;
     uint64_t size_bytes; /* 0: as large as the image */
     bool is_readonly;
+    bool is_removable;
     bool is_writethrough;
     int vaai;                                 /* -1 not said, 0, 1 */
     uint32_t block_size, physical_block_size; /* 0: not said */

@@ -3,6 +3,7 @@
 enum {
     VERSION_SPC_3 = 0x05, /* constant for a unit's life: ESX takes a change for another LUN */
     RESPONSE_FORMAT_2 = 0x02,
+    REMOVABLE_MEDIUM = 0x80,
     HISUP = 0x10, /* LUNs as SAM-5 4.7 has them */
     THIRD_PARTY_COPY = 0x08,
     TPGS_IMPLICIT = 0x10,
@@ -55,6 +56,7 @@ void inquiry_standard(struct builder *out, const struct inquiry_facts *facts)
     if (!p)
         return;
     p[0] = (uint8_t)facts->peripheral;
+    p[1] = facts->is_removable ? REMOVABLE_MEDIUM : 0;
     p[2] = VERSION_SPC_3;
     p[3] = HISUP | RESPONSE_FORMAT_2;
     p[4] = INQUIRY_BYTES - 5;

@@ -30,6 +30,7 @@ enum inquiry_peripheral {
 struct inquiry_facts {
     enum inquiry_peripheral peripheral;
     const char *vendor, *product, *revision;
+    bool is_removable;
     bool has_third_party_copy;
     bool has_port_groups; /* TPGS: implicit asymmetric access */
 };

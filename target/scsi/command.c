@@ -200,8 +200,9 @@ enum sense_code command_errno_code(int error, bool is_write)
     case EDQUOT: return SENSE_SPACE_EXHAUSTED; /* ESX pauses the VM that writes, and no other */
     case EIO: return is_write ? SENSE_WRITE_ERROR : SENSE_UNRECOVERED_READ_ERROR;
     case ENOMEM:
-    case EAGAIN: return SENSE_ABORTED_NO_RESOURCES; /* the engine could not take it: worth another
-                                                       try */
+    case EAGAIN:
+        return SENSE_ABORTED_NO_RESOURCES; /* the engine could not take it: worth another
+                                              try */
     default: return SENSE_INTERNAL_TARGET_FAILURE;
     }
 }
@@ -271,6 +272,17 @@ static bool range_is_good(struct command *command)
         return false;
     }
     return true;
+}
+
+static bool medium_is_ready(struct command *command)
+{
+    enum sense_code code = lu_not_ready(command->lu);
+    unsigned needs = code == SENSE_STOPPED ? NEEDS_MEDIUM : NEEDS_LOADED;
+
+    if (code == SENSE_NONE || !(command->op->needs & needs))
+        return true;
+    command_refuse(command, code, NULL);
+    return false;
 }
 
 static bool cdb_is_good(struct command *command)
@@ -346,11 +358,7 @@ static bool may_run(struct command *command)
         command_refuse(command, SENSE_WRITE_PROTECTED, "the unit is write-protected");
         return false;
     }
-    if (op->needs & NEEDS_MEDIUM && atomic_load_explicit(&lu->is_stopped, memory_order_relaxed)) {
-        command_refuse(command, SENSE_STOPPED, NULL);
-        return false;
-    }
-    return range_is_good(command);
+    return medium_is_ready(command) && range_is_good(command);
 }
 
 void command_run(struct command *command)

@@ -40,6 +40,7 @@ int lu_open(const struct lu_options *options, struct lu **out)
     lu->block_shift = (uint8_t)__builtin_ctz(block_bytes);
     atomic_init(&lu->blocks, size_bytes >> lu->block_shift);
     lu->is_readonly = options->is_readonly;
+    lu->is_removable = options->is_removable;
     lu->cache = options->cache;
     lu->rotation_rpm = options->rotation_rpm;
     pthread_mutex_init(&lu->mutex, NULL);
@@ -64,6 +65,13 @@ void lu_close(struct lu *lu)
     free(lu->persistent);
     free(lu->persistent_path);
     free(lu);
+}
+
+enum sense_code lu_not_ready(const struct lu *lu)
+{
+    if (atomic_load_explicit(&lu->is_ejected, memory_order_relaxed))
+        return SENSE_MEDIUM_NOT_PRESENT;
+    return atomic_load_explicit(&lu->is_stopped, memory_order_relaxed) ? SENSE_STOPPED : SENSE_NONE;
 }
 
 void lu_capacity_changed(struct lu *lu)

@@ -28,7 +28,7 @@ struct persistent;
 struct lu_options {
     struct backing *backing; /* taken over */
     struct identity identity;
-    bool is_readonly;
+    bool is_readonly, is_removable;
     enum cache_mode cache;
     uint16_t rotation_rpm;           /* VPD B1h: 1 is not rotating, 0 is not said */
     unsigned thin_threshold_percent; /* 0: none */
@@ -49,12 +49,13 @@ struct lu {
     uint32_t block_bytes;
     uint8_t block_shift;
     _Atomic uint64_t blocks;
-    bool is_readonly;
+    bool is_readonly, is_removable;
     enum cache_mode cache;
     uint16_t rotation_rpm;
 
-    _Atomic bool reserved;   /* has anybody reserved or registered? kept by reservation_note() */
-    _Atomic bool is_stopped; /* by START STOP UNIT; for all nexuses, until the daemon ends */
+    _Atomic bool reserved; /* has anybody reserved or registered? kept by reservation_note() */
+    /* by START STOP UNIT; for all nexuses, until the daemon ends */
+    _Atomic bool is_stopped, is_ejected;
     /* By MODE SELECT (D_SENSE, SWP); for all nexuses. Not saved: a reset takes them back,
      * SPC-4 7.5.1. */
     _Atomic bool has_descriptor_sense, is_write_protected;
@@ -83,6 +84,9 @@ struct lu {
  */
 int lu_open(const struct lu_options *options, struct lu **out);
 void lu_close(struct lu *lu); /* and its backing */
+
+/* Why its medium cannot be reached: it is stopped, or not there; SENSE_NONE: it can. */
+enum sense_code lu_not_ready(const struct lu *lu);
 
 /* The image has grown: tell what is served now, and raise CAPACITY DATA HAS CHANGED. */
 void lu_capacity_changed(struct lu *lu);

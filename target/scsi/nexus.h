@@ -37,10 +37,11 @@ struct itl {
     _Atomic uint32_t unit_attentions; /* shared: a set of pending enum unit_attention bits */
     unsigned commands;                /* begun, not ended */
     unsigned ordered;                 /* of these, ORDERED ones */
-    unsigned held;      /* of these, waiting for an ORDERED one, or ORDERED and waiting */
-    unsigned guests;    /* commands of other units that work on this one too */
-    bool is_resuming;   /* held ones are being let go, further down the stack */
-    bool lost_commands; /* to a CLEAR TASK SET of another nexus that is under way */
+    unsigned held;         /* of these, waiting for an ORDERED one, or ORDERED and waiting */
+    unsigned guests;       /* commands of other units that work on this one too */
+    bool is_resuming;      /* held ones are being let go, further down the stack */
+    bool lost_commands;    /* to a CLEAR TASK SET of another nexus that is under way */
+    bool prevents_removal; /* shared: under the LU's mutex; removal.c's */
     /* took it out of the nexus's map; it is freed with its last command */
     const struct map_change *gone_by;
     struct copy_log *copies; /* NULL until the first EXTENDED COPY; freed with it */

@@ -8,8 +8,9 @@
 
 #define NO_SA  OPCODE_NO_SA
 #define UNIT   NEEDS_UNIT
-#define MEDIUM (NEEDS_UNIT | NEEDS_MEDIUM)
-#define WRITES (NEEDS_UNIT | NEEDS_MEDIUM | NEEDS_WRITE)
+#define LOADED (NEEDS_UNIT | NEEDS_LOADED)
+#define MEDIUM (LOADED | NEEDS_MEDIUM)
+#define WRITES (MEDIUM | NEEDS_WRITE)
 
 /* clang-format off */
 #define FF2 0xff, 0xff
@@ -61,11 +62,11 @@ const struct opcode_row opcode_table[] = {
     ROW(0x1a, NO_SA, "MODE SENSE(6)",
         spc_mode_sense,              DATA_IN,   LBA_NONE, RSV_READS,   UA_REPORT, UNIT,   6,  ONE_STEP,     0x08, FF2, 0xff, 0),
     ROW(0x1b, NO_SA, "START STOP UNIT",
-        sbc_start_stop,              DATA_NONE, LBA_NONE, RSV_START_STOP, UA_REPORT, UNIT,   6,  ONE_STEP,     0x01, 0, 0, 0x05, 0),
+        sbc_start_stop,              DATA_NONE, LBA_NONE, RSV_START_STOP, UA_REPORT, UNIT,   6,  ONE_STEP,     0x01, 0, 0, 0xf7, 0),
     ROW(0x1e, NO_SA, "PREVENT ALLOW MEDIUM REMOVAL",
         sbc_prevent_allow,           DATA_NONE, LBA_NONE, RSV_PREVENT, UA_REPORT, UNIT,   6,  ONE_STEP,     0, 0, 0, 0x01, 0),
     ROW(0x25, NO_SA, "READ CAPACITY(10)",
-        sbc_read_capacity_10,        DATA_IN,   LBA_NONE, RSV_ALLOWED, UA_REPORT, UNIT,   10, ONE_STEP,     0, 0, 0, 0, 0, 0, 0, 0, 0),
+        sbc_read_capacity_10,        DATA_IN,   LBA_NONE, RSV_ALLOWED, UA_REPORT, LOADED, 10, ONE_STEP,     0, 0, 0, 0, 0, 0, 0, 0, 0),
     ROW(0x28, NO_SA, "READ(10)",
         sbc_read,                    DATA_IN,   LBA_10,   RSV_READS,   UA_REPORT, MEDIUM, 10, READ_STEPS,   0x1a, FF4, GROUP, FF2, 0),
     ROW(0x2a, NO_SA, "WRITE(10)",
@@ -151,7 +152,7 @@ const struct opcode_row opcode_table[] = {
     ROW(0x93, NO_SA, "WRITE SAME(16)",
         sbc_write_same,              DATA_OUT,  LBA_16_SAME, RSV_WRITES, UA_REPORT, WRITES | NEEDS_VAAI, 16, SAME_STEPS, 0x09, FF8, FF4, GROUP, 0),
     ROW(0x9e, 0x10,  "READ CAPACITY(16)",
-        sbc_read_capacity_16,        DATA_IN,   LBA_NONE, RSV_ALLOWED, UA_REPORT, UNIT,   16, ONE_STEP,     0x10, 0, 0, 0, 0, 0, 0, 0, 0, FF4, 0, 0),
+        sbc_read_capacity_16,        DATA_IN,   LBA_NONE, RSV_ALLOWED, UA_REPORT, LOADED, 16, ONE_STEP,     0x10, 0, 0, 0, 0, 0, 0, 0, 0, FF4, 0, 0),
     ROW(0x9e, 0x12,  "GET LBA STATUS",
         sbc_get_lba_status,          DATA_IN,   LBA_NONE, RSV_READS,   UA_REPORT, MEDIUM | NEEDS_VAAI, 16, ONE_STEP, 0x12, FF8, FF4, 0xff, 0),
     ROW(0xa0, NO_SA, "REPORT LUNS",

@@ -40,11 +40,12 @@ enum lba_rule {
 
 enum opcode_needs {
     NEEDS_NOTHING = 0,
-    NEEDS_VAAI = 1,   /* only on a unit whose identity has the capability set */
-    NEEDS_UNIT = 2,   /* a unit must be there; without it 05/25/00 */
-    NEEDS_MEDIUM = 4, /* 02/04/02 while stopped by START STOP UNIT */
-    NEEDS_WRITE = 8,  /* 07/27/00 on a read-only unit */
-    NEEDS_ALUA = 16,  /* only on a target that tells of port groups */
+    NEEDS_VAAI = 1,    /* only on a unit whose identity has the capability set */
+    NEEDS_UNIT = 2,    /* a unit must be there; without it 05/25/00 */
+    NEEDS_MEDIUM = 4,  /* 02/04/02 while stopped by START STOP UNIT */
+    NEEDS_WRITE = 8,   /* 07/27/00 on a read-only unit */
+    NEEDS_ALUA = 16,   /* only on a target that tells of port groups */
+    NEEDS_LOADED = 32, /* 02/3A/00 while its medium is ejected */
 };
 
 struct opcode_row {
@@ -81,8 +82,8 @@ bool opcode_is_served(const struct opcode_row *row, const struct command *comman
 /* Is there such a row? What INQUIRY and the limits tell of a feature hangs on it. */
 bool opcode_exists(uint8_t opcode, int service_action);
 
-/* Are its service actions parts of one command (PERSISTENT RESERVE OUT)? Then one that is unknown is
- * a bad field of the CDB; else each is a command. */
+/* Are its service actions parts of one command (PERSISTENT RESERVE OUT)? Then one that is unknown
+ * is a bad field of the CDB; else each is a command. */
 bool opcode_is_one_command(uint8_t opcode);
 
 /* How reservations treat this very CDB: the row's class, but for those that a bit decides. */

@@ -2,12 +2,43 @@
 #include "target/scsi/handlers.h"
 
 #include "target/scsi/medium.h"
+#include "target/scsi/removal.h"
 
-enum { START = 0x01, NO_FLUSH = 0x04 };
+enum { START = 0x01, LOEJ = 0x02, NO_FLUSH = 0x04, POWER_CONDITION = 0xf0, PREVENT = 0x01 };
+
+static bool moves_medium(const struct command *command)
+{
+    return command->cdb[4] & LOEJ;
+}
+
+static void refuse_removal(struct command *command)
+{
+    command_refuse(command, SENSE_MEDIUM_REMOVAL_PREVENTED,
+                   "a host prevents the removal of the medium");
+}
+
+static void start(struct command *command)
+{
+    struct lu *lu = command->lu;
+
+    if (moves_medium(command) && removal_load(lu, command->nexus) != SENSE_NONE)
+        return refuse_removal(command);
+    if (atomic_load(&lu->is_ejected))
+        return command_refuse(command, SENSE_MEDIUM_NOT_PRESENT, NULL);
+    atomic_store(&lu->is_stopped, false);
+    command_good(command);
+}
 
 static void stop(struct command *command)
 {
-    atomic_store(&command->lu->is_stopped, true);
+    struct lu *lu = command->lu;
+
+    if (moves_medium(command) && removal_eject(lu) != SENSE_NONE)
+        return refuse_removal(command);
+    /* A drive whose medium can be removed stays ready as long as there is one: it is flushed, and
+     * the next access would spin it up again. */
+    if (!lu->is_removable)
+        atomic_store(&lu->is_stopped, true);
     command_good(command);
 }
 
@@ -20,18 +51,23 @@ static void stop_flushed(struct medium *medium)
     stop(medium->command);
 }
 
-/* LOEJ and the power conditions have no bit in the row's mask: a file cannot be ejected or spun
- * down. */
 void sbc_start_stop(struct command *command)
 {
     struct medium *medium = COMMAND_SCRATCH(command, struct medium);
     struct lu *lu = command->lu;
     uint8_t flags = command->cdb[4];
 
-    if (flags & START) {
-        atomic_store(&lu->is_stopped, false);
+    /* START and LOEJ mean nothing then. A file is ready in whatever power condition it is sent to,
+     * and leaves it with the next command. */
+    if (flags & POWER_CONDITION)
         return command_good(command);
-    }
+    if (moves_medium(command) && !lu->is_removable)
+        return command_refuse_field(command, SENSE_INVALID_FIELD_IN_CDB, true, 4,
+                                    "the unit has no removable medium");
+    if (flags & START)
+        return start(command);
+    if (moves_medium(command) && removal_is_prevented(lu))
+        return refuse_removal(command); /* asked again when all is flushed */
     if (flags & NO_FLUSH || lu->cache == CACHE_WRITETHROUGH || lu->is_readonly)
         return stop(command);
     medium_open(medium, command);
@@ -39,8 +75,9 @@ void sbc_start_stop(struct command *command)
     medium_submit(medium, stop_flushed);
 }
 
-/* There is nothing to remove, so nothing has to be prevented; hosts ask of every disk. */
+/* Of a disk that is not removable, too: hosts ask of every disk. */
 void sbc_prevent_allow(struct command *command)
 {
+    removal_prevent(command->itl, command->cdb[4] & PREVENT);
     command_good(command);
 }

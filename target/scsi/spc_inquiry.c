@@ -152,6 +152,7 @@ void spc_inquiry(struct command *command)
             .vendor = identity->vendor,
             .product = identity->product,
             .revision = identity->revision,
+            .is_removable = command->lu->is_removable,
             .has_third_party_copy = capability_has(command->lu, 0x83, 0x00),
             .has_port_groups = command->nexus->target->has_alua,
         };

@@ -25,9 +25,8 @@ void spc_request_sense(struct command *command)
             code = sanitize_sense(command->lu, &details.progress);
             details.has_progress = code == SENSE_SANITIZE_IN_PROGRESS;
         }
-        if (code == SENSE_NONE &&
-            atomic_load_explicit(&command->lu->is_stopped, memory_order_relaxed))
-            code = SENSE_STOPPED;
+        if (code == SENSE_NONE)
+            code = lu_not_ready(command->lu);
     }
     len = sense_build(sense, code, &details, is_descriptor);
     command_reply(command, sense, len, command->cdb[4]);

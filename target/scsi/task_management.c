@@ -1,5 +1,6 @@
 #include "target/scsi/task_management.h"
 
+#include "target/scsi/removal.h"
 #include "target/scsi/scsi_target.h"
 #include "target/worker/log.h"
 
@@ -88,6 +89,7 @@ static void reset_unit(const struct task_management *tm, const struct lun_entry 
                  entry->lun, log_text(whose, sizeof(whose), port, strlen(port)));
     atomic_store_explicit(&lu->has_descriptor_sense, false, memory_order_release);
     atomic_store_explicit(&lu->is_write_protected, false, memory_order_release);
+    removal_allow_all(lu);
     atomic_fetch_add_explicit(&lu->resets, 1, memory_order_release);
     unit_attention_raise_all(lu, ua, NULL);
 }

@@ -20,6 +20,7 @@ enum unit_attention {
     UA_BUS_RESET,        /* 29/02: target warm or cold reset */
     UA_DEVICE_RESET,     /* 29/03: logical unit reset */
     UA_COMMANDS_CLEARED, /* 2F/00: CLEAR TASK SET of another nexus */
+    UA_MEDIUM_CHANGED,   /* 28/00: another nexus has loaded the medium */
     UA_LUN_INVENTORY_CHANGED,
     UA_INQUIRY_CHANGED,
     UA_CAPACITY_CHANGED,

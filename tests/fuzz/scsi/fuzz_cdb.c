@@ -7,6 +7,7 @@
  * same), the CDB (16 bytes), how much Data-Out follows (1 byte, 16-byte units), that Data-Out;
  * zeros come after it.
  */
+#include "target/scsi/removal.h"
 #include "tests/unit/scsi/fake_transport.h"
 #include "target/worker/log.h"
 
@@ -37,7 +38,8 @@ static void close_rig(void)
 static void open_rig(void)
 {
     log_set_level(LOG_LEVEL_ERROR);
-    rig_open(&rig, &(struct rig_options){ .cache = CACHE_WRITEBACK, .has_vaai = true });
+    rig_open(&rig, &(struct rig_options){
+                       .cache = CACHE_WRITEBACK, .is_removable = true, .has_vaai = true });
     atexit(close_rig);
 }
 
@@ -52,7 +54,8 @@ static void settle_unit(void)
     while (atomic_load(&rig.lu->sanitize.state) == SANITIZE_RUNNING)
         sched_yield();
     atomic_store(&rig.lu->sanitize.state, SANITIZE_IDLE);
-    rig.lu->is_stopped = false;
+    rig.lu->is_stopped = rig.lu->is_ejected = false;
+    removal_allow_all(rig.lu);
     rig.lu->has_descriptor_sense = false;
     rig.lu->is_write_protected = false;
 }

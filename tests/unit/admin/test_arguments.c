@@ -86,7 +86,7 @@ static void test_verbs_that_take_away_ask_and_know_yes(void **state)
 static void test_lun_add_takes_all_its_options(void **state)
 {
     (void)state;
-    parse("lun add lab 2 --path /srv/a.img --size 64G --readonly --cache writethrough "
+    parse("lun add lab 2 --path /srv/a.img --size 64G --readonly --removable --cache writethrough "
           "--initiators a,b --block-size 512 --physical-block-size=4096 --product P --serial S "
           "--naa N --no-vaai");
     assert_string_equal(invocation.verb->method, "lun.add");
@@ -95,11 +95,12 @@ static void test_lun_add_takes_all_its_options(void **state)
     expect_text("path", "/srv/a.img");
     expect_text("size", "64G");
     assert_true(json_is_true(parameter("readonly")));
+    assert_true(json_is_true(parameter("removable")));
     assert_true(json_is_false(parameter("vaai")));
     assert_int_equal(json_array_size(parameter("initiators")), 2);
     assert_int_equal(json_integer_value(parameter("block_size")), 512);
     assert_int_equal(json_integer_value(parameter("physical_block_size")), 4096);
-    assert_int_equal(json_object_size(invocation.params), 13);
+    assert_int_equal(json_object_size(invocation.params), 14);
 }
 
 static void test_relative_path_is_made_absolute(void **state)

@@ -327,7 +327,8 @@ static void test_lun_add_hands_over_all_that_was_said(void **state)
 {
     (void)state;
     ask("lun.add", "{'target':'lab','lun':5,'path':'/srv/a.img','size':'64G','readonly':true,"
-                   "'cache':'writethrough','initiators':['iqn.a:*'],'physical_block_size':4096,"
+                   "'removable':true,'cache':'writethrough','initiators':['iqn.a:*'],'physical_"
+                   "block_size':4096,"
                    "'serial':'abc','vaai':false}");
     assert_int_equal(answers, 0);
     assert_string_equal(fake.asked, "lun_add");
@@ -336,6 +337,7 @@ static void test_lun_add_hands_over_all_that_was_said(void **state)
     assert_string_equal(fake.added.path, "/srv/a.img");
     assert_true(fake.added.size_bytes == UINT64_C(64) << 30);
     assert_true(fake.added.is_readonly);
+    assert_true(fake.added.is_removable);
     assert_true(fake.added.is_writethrough);
     assert_int_equal(fake.added.initiators.count, 1);
     assert_string_equal(fake.added.initiators.items[0], "iqn.a:*");

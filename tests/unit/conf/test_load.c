@@ -23,7 +23,8 @@ static const char whole[] =
     "               thin_threshold = 75;\n"
     "               serial = \"0123456789abcdef\"; naa = \"60000000000000000000000000000001\";\n"
     "               product = \"LAB DISK\"; initiators = [ \"*:esx1\" ]; },\n"
-    "             { lun = 1; path = \"~/one.img\"; size = 1048576; readonly = true; } );\n"
+    "             { lun = 1; path = \"~/one.img\"; size = 1048576; readonly = true;\n"
+    "               removable = true; } );\n"
     "  }, { name = \"eui.0123456789abcdef\"; } );\n";
 
 static void test_every_key_comes_into_the_model(void **state)
@@ -68,6 +69,10 @@ static void test_every_key_comes_into_the_model(void **state)
     assert_string_equal(lun->product, "LAB DISK");
     assert_string_equal(lun->initiators.items[0], "*:esx1");
     assert_int_equal(lun->place.line, 11);
+    assert_false(lun->is_readonly || lun->is_removable);
+    lun = model_find_lun(target, 1);
+    assert_non_null(lun);
+    assert_true(lun->is_readonly && lun->is_removable);
 }
 
 static void test_luns_are_in_order_after_loading(void **state)

@@ -50,7 +50,7 @@ static void test_an_added_lun_comes_back_with_all_its_keys(void **state)
     config_text_load_this(text, person);
     struct model_lun *lun = add_lun(&text->model.targets[0], 7, "/srv/x.img");
     lun->size_bytes = 3ull << 40;
-    lun->is_readonly = lun->is_writethrough = true;
+    lun->is_readonly = lun->is_removable = lun->is_writethrough = true;
     lun->vaai = 0;
     lun->block_size = 512;
     lun->physical_block_size = 4096;
@@ -69,7 +69,7 @@ static void test_an_added_lun_comes_back_with_all_its_keys(void **state)
     assert_int_equal(lun->origin, ORIGIN_MANAGED);
     assert_string_equal(lun->path, "/srv/x.img");
     assert_int_equal(lun->size_bytes, 3ull << 40);
-    assert_true(lun->is_readonly && lun->is_writethrough);
+    assert_true(lun->is_readonly && lun->is_removable && lun->is_writethrough);
     assert_int_equal(lun->vaai, 0);
     assert_int_equal(lun->physical_block_size, 4096);
     assert_int_equal(lun->rotation, 1);

@@ -287,6 +287,7 @@ void rig_open(struct rig *rig, const struct rig_options *options)
                      .block_bytes = RIG_BLOCK_BYTES,
                      .physical_block_bytes = RIG_BLOCK_BYTES},
         .is_readonly = options->is_readonly,
+        .is_removable = options->is_removable,
         .cache = options->cache,
     };
 

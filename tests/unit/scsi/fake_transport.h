@@ -16,7 +16,7 @@ enum { RIG_BLOCK_BYTES = 512, RIG_BLOCKS = 8192 };
 
 struct rig_options {
     enum cache_mode cache;
-    bool is_readonly, has_vaai;
+    bool is_readonly, is_removable, has_vaai;
     uint64_t memory_limit_bytes; /* 0: plenty */
 };
 

@@ -74,6 +74,7 @@ static void test_every_condition_has_the_code_of_the_standard(void **state)
         { UA_BUS_RESET,               0x29, 0x02},
         { UA_DEVICE_RESET,            0x29, 0x03},
         { UA_COMMANDS_CLEARED,        0x2f, 0x00},
+        { UA_MEDIUM_CHANGED,          0x28, 0x00},
         { UA_LUN_INVENTORY_CHANGED,   0x3f, 0x0e},
         { UA_INQUIRY_CHANGED,         0x3f, 0x03},
         { UA_CAPACITY_CHANGED,        0x2a, 0x09},
