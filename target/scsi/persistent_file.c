@@ -342,7 +342,7 @@ int persistent_file_read(const char *path, struct persistent **out,
 {
     struct persistent *state;
     size_t len = 0;
-    char *text;
+    char *text = NULL;
     int result = get(path, &text, &len);
 
     *out = NULL;
