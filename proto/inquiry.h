@@ -68,6 +68,6 @@ void vpd_block_characteristics(struct builder *out, uint16_t rotation_rpm, bool 
 struct vpd_provisioning_facts {
     bool has_unmap, has_write_same_16, has_write_same_10; /* LBPU, LBPWS, LBPWS10 */
     bool reads_zeros;                                     /* LBPRZ */
-    uint8_t threshold_exponent; /* a threshold set is 2^this blocks; 0: no thresholds */
+    uint8_t threshold_exponent; /* a threshold set is 2^this blocks; 0: there are none */
 };
 void vpd_block_provisioning(struct builder *out, const struct vpd_provisioning_facts *facts);

@@ -28,7 +28,7 @@ enum {
     /* ext4's and XFS's blocks; VMFS6 wants a divisor of 1 MiB */
     LIMIT_UNMAP_GRANULARITY_BYTES = 4096,
 
-    /* Logical block provisioning thresholds and resources are told in these. */
+    /* A threshold set: what the provisioning log page counts in. */
     LIMIT_THRESHOLD_SET_BYTES = 1024 * 1024,
 
     /* EXTENDED COPY: what a list holds, a segment, and how many a unit works on at a time. A

@@ -75,10 +75,9 @@ static void build_block_provisioning(struct builder *out, const struct command *
         .has_write_same_16 = capability_has(command->lu, 0x93, OPCODE_NO_SA),
         .has_write_same_10 = capability_has(command->lu, 0x41, OPCODE_NO_SA),
         .reads_zeros = true,
+        /* in which the provisioning log page counts */
         .threshold_exponent =
-            command->lu->thin.threshold_percent
-                ? (uint8_t)__builtin_ctz(LIMIT_THRESHOLD_SET_BYTES / command->lu->block_bytes)
-                : 0,
+            (uint8_t)__builtin_ctz(LIMIT_THRESHOLD_SET_BYTES / command->lu->block_bytes),
     };
 
     vpd_block_provisioning(out, &facts);

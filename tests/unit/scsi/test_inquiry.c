@@ -304,14 +304,19 @@ static void test_block_characteristics_and_provisioning(void **state)
 {
     const struct vpd_provisioning_facts facts = { .has_unmap = true,
                                                   .has_write_same_16 = true,
-                                                  .reads_zeros = true };
-    const uint8_t expected[] = { 0x00, 0xb2, 0x00, 0x04, 0x00, 0xc4, 0x02, 0x00 };
+                                                  .reads_zeros = true,
+                                                  .threshold_exponent = 11 };
+    const uint8_t expected[] = { 0x00, 0xb2, 0x00, 0x04, 0x0b, 0xc4, 0x02, 0x00 };
     struct builder out = room();
 
     (void)state;
     vpd_block_characteristics(&out, 7200, false);
     assert_int_equal(out.len, 64);
     assert_int_equal(get_be16(bytes + 4), 7200);
+    assert_int_equal(bytes[7], 0);
+    out = room();
+    vpd_block_characteristics(&out, 1, true);
+    assert_int_equal(bytes[7], 0x40); /* WABEREQ 01b */
     out = room();
     vpd_block_provisioning(&out, &facts);
     assert_int_equal(out.len, sizeof expected);
