@@ -2,6 +2,7 @@
 
 #include "proto/text.h"
 #include "target/iscsi/portal.h"
+#include "target/iscsi/refused_table.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -29,10 +30,21 @@ static int append(const struct session *session, const char *name, uint16_t port
     return 0;
 }
 
-static bool is_admitted(const struct session *session, const struct node_access *access)
+static const char *refusal(const struct session *session, const struct node *node)
 {
-    return node_admits_initiator(access, session->entry.view.initiator_name) &&
-           node_admits_address(access, (const struct sockaddr *)&session->conn->peer);
+    return node_refusal(node->access, session->entry.view.initiator_name,
+                        (const struct sockaddr *)&session->conn->peer);
+}
+
+/*
+ * A host that no target lists is shown none, and so never tries a login that would be refused: it
+ * is remembered here. One that sees some targets is kept away from the others on purpose.
+ */
+static void note_stranger(const struct session *session, const struct node *first)
+{
+    for (const struct node *node = first; node; node = node->next)
+        refused_table_note(session->entry.view.initiator_name, node->name, session->conn->peer_text,
+                           refusal(session, node));
 }
 
 int discovery_answer(const struct session *session, struct slice which, uint8_t **text,
@@ -41,6 +53,7 @@ int discovery_answer(const struct session *session, struct slice which, uint8_t 
     struct node_table *nodes = portals_settings(session->conn->portals)->nodes;
     bool is_all = slice_is(which, "All");
     char name[INITIATOR_NAME_MAX + 1];
+    size_t before = *text_len;
     int error = 0;
 
     if (session->is_discovery ? which.len == 0 : is_all) {
@@ -59,8 +72,10 @@ int discovery_answer(const struct session *session, struct slice which, uint8_t 
     }
     pthread_mutex_lock(&nodes->mutex);
     for (const struct node *node = nodes->first; node && !error; node = node->next)
-        if ((is_all || strcasecmp(name, node->name) == 0) && is_admitted(session, node->access))
+        if ((is_all || strcasecmp(name, node->name) == 0) && !refusal(session, node))
             error = append(session, node->name, node->portal_group_tag, text, text_len);
+    if (is_all && !error && *text_len == before)
+        note_stranger(session, nodes->first);
     pthread_mutex_unlock(&nodes->mutex);
     return error;
 }

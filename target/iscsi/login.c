@@ -3,6 +3,7 @@
 #include "proto/text.h"
 #include "target/iscsi/login_chap.h"
 #include "target/iscsi/portal.h"
+#include "target/iscsi/refused_table.h"
 #include "target/iscsi/session.h"
 #include "target/worker/log.h"
 
@@ -177,12 +178,12 @@ static enum login_status find_node(struct conn *conn, const char *initiator_name
         return LOGIN_NOT_FOUND;
     login->access = node_access_get(nodes, login->node);
     login->account = &login->access->chap;
-    *why = "its name is not in the target's list of initiators";
-    if (!node_admits_initiator(login->access, initiator_name))
+    *why = node_refusal(login->access, initiator_name, (const struct sockaddr *)&conn->peer);
+    if (*why) {
+        refused_table_note(initiator_name, login->node->name, conn->peer_text, *why);
         return LOGIN_AUTHORIZATION_FAILURE;
-    *why = "its address is not in the target's list of networks";
-    if (!node_admits_address(login->access, (const struct sockaddr *)&conn->peer))
-        return LOGIN_AUTHORIZATION_FAILURE;
+    }
+    refused_table_forget(initiator_name, login->node->name);
     return LOGIN_SUCCESS;
 }
 

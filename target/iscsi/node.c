@@ -181,3 +181,13 @@ bool node_admits_initiator(const struct node_access *access, const char *initiat
             return true;
     return false;
 }
+
+const char *node_refusal(const struct node_access *access, const char *initiator_name,
+                         const struct sockaddr *address)
+{
+    if (!node_admits_initiator(access, initiator_name))
+        return "its name is not in the target's list of initiators";
+    if (!node_admits_address(access, address))
+        return "its address is not in the target's list of networks";
+    return NULL;
+}

@@ -75,3 +75,7 @@ void node_access_put(struct node_access *access); /* wipes the secrets with the 
 int node_network_parse(const char *text, struct node_network *network);
 bool node_admits_address(const struct node_access *access, const struct sockaddr *address);
 bool node_admits_initiator(const struct node_access *access, const char *initiator_name);
+
+/* Why this initiator may not come from this address, as static text; NULL: it may. */
+const char *node_refusal(const struct node_access *access, const char *initiator_name,
+                         const struct sockaddr *address);
