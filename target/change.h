@@ -1,6 +1,6 @@
 /*
- * change: the registry's inside, and the one change that can be under way. For registry.c and
- * reload.c.
+ * change: the registry's inside, and the one change that can be under way. For registry.c,
+ * reload.c and accept.c.
  *
  * A change runs in steps: each ends in change_publish(), which goes on with `next` when no worker
  * uses the old LUN map any more, or in change_end(), which answers.
@@ -46,6 +46,12 @@ struct change *change_begin(struct registry *registry, registry_done *done, void
 /* Answers, and makes room for the next change. */
 void change_end(struct change *change, int error, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* The declared target; NULL: there is none, and the change has ended with that. */
+struct model_target *change_target(struct change *change, const char *name);
+
+/* Checks the model with what has changed in it. The first problem is the answer's text. */
+int change_check(struct registry *registry, char *text, size_t cap);
 
 /* Gives the target its new map (taken over); next() when the old one is gone and `leaving` is
  * closed. */

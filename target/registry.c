@@ -204,7 +204,7 @@ static void refuse_persons(struct change *change, const char *what, const struct
                place->file ? place->file : "the config file", place->line);
 }
 
-static struct model_target *wanted_target(struct change *change, const char *name)
+struct model_target *change_target(struct change *change, const char *name)
 {
     struct model_target *target = model_find_target(change->registry->model, name);
 
@@ -225,8 +225,7 @@ static struct model_lun *wanted_lun(struct change *change, const struct model_ta
     return lun;
 }
 
-/* Checks the model with the new object in it. The first problem is the answer's. */
-static int check_model(struct registry *registry, char *text, size_t cap)
+int change_check(struct registry *registry, char *text, size_t cap)
 {
     struct model_problems problems = { 0 };
     int error = conf_check(registry->model, &problems);
@@ -244,7 +243,7 @@ static int lun_add(struct change *change, struct served *served, const char *tar
                    unsigned number, struct lun_map **map, char error[SERVED_ERROR_MAX])
 {
     struct registry *registry = change->registry;
-    int result = check_model(registry, error, SERVED_ERROR_MAX);
+    int result = change_check(registry, error, SERVED_ERROR_MAX);
 
     if (result < 0)
         return result;
@@ -279,7 +278,7 @@ void registry_lun_add(struct registry *registry, const char *target_name,
 
     if (!change)
         return;
-    struct model_target *target = wanted_target(change, target_name);
+    struct model_target *target = change_target(change, target_name);
     if (!target)
         return;
     struct served *served = served_find(&registry->targets, target->name);
@@ -332,7 +331,7 @@ void registry_lun_remove(struct registry *registry, const char *target_name, uns
     struct model_target *target;
     struct model_lun *lun, kept;
 
-    if (!change || !(target = wanted_target(change, target_name)) ||
+    if (!change || !(target = change_target(change, target_name)) ||
         !(lun = wanted_lun(change, target, number)))
         return;
     if (lun->origin == ORIGIN_PERSON) {
@@ -376,7 +375,7 @@ void registry_lun_resize(struct registry *registry, const char *target_name, uns
     struct model_lun *lun;
     int result;
 
-    if (!change || !(target = wanted_target(change, target_name)) ||
+    if (!change || !(target = change_target(change, target_name)) ||
         !(lun = wanted_lun(change, target, number)))
         return;
     if (lun->origin == ORIGIN_PERSON) {
@@ -406,7 +405,7 @@ void registry_lun_resize(struct registry *registry, const char *target_name, uns
     if (size_bytes > now_bytes && (result = backing_grow(lu->backing, size_bytes, &reason)) < 0)
         return change_end(change, result, "%s", reason.text);
     lun->size_bytes = size_bytes;
-    result = check_model(registry, error, sizeof(error));
+    result = change_check(registry, error, sizeof(error));
     if (result == 0)
         result = conf_write_managed(registry->model, error, sizeof(error));
     if (result < 0) {
@@ -463,7 +462,7 @@ void registry_reservation_clear(struct registry *registry, const char *target_na
     struct model_target *target;
     char holders[400];
 
-    if (!change || !(target = wanted_target(change, target_name)) ||
+    if (!change || !(target = change_target(change, target_name)) ||
         !wanted_lun(change, target, number))
         return;
     struct unit *unit = served_unit(served_find(&registry->targets, target->name), number);
@@ -491,7 +490,7 @@ static int add_target(struct registry *registry, const char *name, struct served
 {
     struct unit *unit;
     const struct model_target *target;
-    int result = check_model(registry, error, SERVED_ERROR_MAX);
+    int result = change_check(registry, error, SERVED_ERROR_MAX);
 
     if (result < 0)
         return result;
@@ -580,7 +579,7 @@ void registry_target_remove(struct registry *registry, const char *name, bool is
     char what[300], error[SERVED_ERROR_MAX];
     struct model_target *target, kept;
 
-    if (!change || !(target = wanted_target(change, name)))
+    if (!change || !(target = change_target(change, name)))
         return;
     if (target->origin == ORIGIN_PERSON) {
         snprintf(what, sizeof(what), "target %s", target->name);

@@ -62,6 +62,10 @@ void registry_target_add(struct registry *registry, const struct model_target *t
 void registry_target_remove(struct registry *registry, const char *target, bool is_forced,
                             registry_done *done, void *context);
 
+/* Adds a name to the target's list of initiators; done already when the list admits it. */
+void registry_initiator_accept(struct registry *registry, const char *target, const char *initiator,
+                               registry_done *done, void *context);
+
 /* What a person wants to see of a LUN that is declared. */
 struct registry_lun_view {
     const char *target;

@@ -449,6 +449,101 @@ static void test_targets_are_added_and_removed(void **state)
     assert_int_equal(answered(rig), -EPERM); /* the person's */
 }
 
+/* A target that nestorctl made and that lists one name. */
+static void add_listed_target(struct rig *rig)
+{
+    char *names[] = { (char *)"iqn.a:esx1" };
+    struct model_target target = {
+        .name = (char *)"iqn.2026-11.lab:b", .initiators = {names, 1, true}
+    };
+
+    registry_target_add(rig->registry, &target, on_answer, rig);
+    assert_int_equal(answered(rig), 0);
+}
+
+static int accept_initiator(struct rig *rig, const char *target, const char *initiator)
+{
+    registry_initiator_accept(rig->registry, target, initiator, on_answer, rig);
+    return answered(rig);
+}
+
+static bool admits(struct rig *rig, const char *initiator)
+{
+    struct node *node = node_find(registry_nodes(rig->registry), "iqn.2026-11.lab:b");
+
+    assert_non_null(node);
+    struct node_access *access = node_access_get(registry_nodes(rig->registry), node);
+    bool is_admitted = node_admits_initiator(access, initiator);
+    node_access_put(access);
+    node_put(node);
+    return is_admitted;
+}
+
+static void test_an_accepted_initiator_may_log_in_after_a_restart_too(void **state)
+{
+    struct rig *rig = *state;
+
+    start(rig, ZERO);
+    add_listed_target(rig);
+    assert_false(admits(rig, "iqn.a:esx2"));
+    assert_int_equal(accept_initiator(rig, "iqn.2026-11.lab:b", "iqn.a:esx2"), 0);
+    assert_true(admits(rig, "iqn.a:esx2"));
+    stop(rig);
+    start(rig, ZERO);
+    assert_true(admits(rig, "iqn.a:esx1"));
+    assert_true(admits(rig, "iqn.a:esx2"));
+    assert_false(admits(rig, "iqn.a:esx3"));
+}
+
+static void test_an_initiator_that_cannot_be_kept_is_not_accepted(void **state)
+{
+    struct rig *rig = *state;
+
+    start(rig, ZERO);
+    add_listed_target(rig);
+    assert_int_equal(unlink(in_folder(rig, "state/managed.conf")), 0);
+    assert_int_equal(rmdir(in_folder(rig, "state")), 0);
+    assert_int_equal(accept_initiator(rig, "iqn.2026-11.lab:b", "iqn.a:esx2"), -ENOENT);
+    assert_false(admits(rig, "iqn.a:esx2"));
+    assert_int_equal(
+        model_find_target(registry_model(rig->registry), "iqn.2026-11.lab:b")->initiators.count, 1);
+}
+
+static void test_only_a_name_can_be_accepted(void **state)
+{
+    struct rig *rig = *state;
+
+    start(rig, ZERO);
+    add_listed_target(rig);
+    assert_int_equal(accept_initiator(rig, "iqn.2026-11.lab:b", "*"), -EINVAL);
+    assert_int_equal(accept_initiator(rig, "iqn.2026-11.lab:b", "iqn.a:esx*"), -EINVAL);
+    assert_int_equal(accept_initiator(rig, "iqn.2026-11.lab:none", "iqn.a:esx2"), -ENOENT);
+}
+
+/* To add a name to a list that is not there would keep everybody else out. */
+static void test_accepting_for_a_target_of_anybody_changes_nothing(void **state)
+{
+    struct rig *rig = *state;
+
+    start(rig, ZERO);
+    assert_int_equal(accept_initiator(rig, NAME, "iqn.a:esx2"), 0);
+    assert_answer_says(rig, "every initiator");
+    assert_false(model_find_target(registry_model(rig->registry), NAME)->initiators.is_set);
+    add_listed_target(rig);
+    assert_int_equal(accept_initiator(rig, "iqn.2026-11.lab:b", "IQN.A:ESX1"), 0);
+    assert_answer_says(rig, "already");
+}
+
+static void test_the_persons_list_of_initiators_is_changed_in_the_persons_file(void **state)
+{
+    struct rig *rig = *state;
+
+    start(rig, ZERO "); initiators = [ \"iqn.a:esx1\" ]; },\n"
+                    "{ name = \"iqn.2026-11.lab:c\"; luns = (");
+    assert_int_equal(accept_initiator(rig, NAME, "iqn.a:esx2"), -EPERM);
+    assert_answer_says(rig, "nestor.conf:3; add \"iqn.a:esx2\"");
+}
+
 static void test_a_reload_moves_an_image_to_another_number(void **state)
 {
     struct rig *rig = *state;
@@ -552,6 +647,11 @@ int main(void)
         TEST(test_growth_that_cannot_be_kept_is_not_told_to_hosts),
         TEST(test_changes_come_one_at_a_time),
         TEST(test_targets_are_added_and_removed),
+        TEST(test_an_accepted_initiator_may_log_in_after_a_restart_too),
+        TEST(test_an_initiator_that_cannot_be_kept_is_not_accepted),
+        TEST(test_only_a_name_can_be_accepted),
+        TEST(test_accepting_for_a_target_of_anybody_changes_nothing),
+        TEST(test_the_persons_list_of_initiators_is_changed_in_the_persons_file),
         TEST(test_a_reload_moves_an_image_to_another_number),
         TEST(test_a_reload_keeps_what_nestorctl_added),
         TEST(test_a_reload_that_is_refused_changes_nothing),
