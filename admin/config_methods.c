@@ -109,18 +109,32 @@ static const char *const step_names[] = {
     [PLAN_RESTART] = "restart",
 };
 
-static bool is_about_lun(enum plan_kind kind)
+static bool is_about_lun(const struct plan_step *step)
 {
-    return kind == PLAN_LUN_ADD || kind == PLAN_LUN_REMOVE || kind == PLAN_LUN_GROW ||
-           kind == PLAN_LUN_CHANGE;
+    switch (step->kind) {
+    case PLAN_TARGET_ADD:
+    case PLAN_TARGET_REMOVE:
+    case PLAN_TARGET_CHANGE: return false;
+    case PLAN_LUN_ADD:
+    case PLAN_LUN_REMOVE:
+    case PLAN_LUN_GROW:
+    case PLAN_LUN_CHANGE:
+    case PLAN_REFUSED: return true;
+    case PLAN_RESTART: return step->target != NULL; /* else it is about the daemon */
+    }
+    return false;
 }
 
-/* Whose storage goes away with this step: all that are logged in to its target. */
+/* Whose storage goes away with this step: all that are logged in to its target. Null where the
+ * reload does nothing. */
 static json_t *view_disturbed(const struct plan_step *step, const struct session_view *sessions,
                               unsigned count)
 {
-    json_t *names = json_array();
+    json_t *names;
 
+    if (step->kind == PLAN_REFUSED || step->kind == PLAN_RESTART)
+        return json_null();
+    names = json_array();
     if (step->kind != PLAN_TARGET_REMOVE && step->kind != PLAN_LUN_REMOVE)
         return names;
     for (unsigned i = 0; i < count; i++)
@@ -134,7 +148,7 @@ static json_t *view_step(const struct plan_step *step, const struct session_view
 {
     return json_pack("{s:s, s:o, s:o, s:o, s:o}", "kind", step_names[step->kind], "target",
                      jsonrpc_string(step->target), "lun",
-                     is_about_lun(step->kind) ? json_integer(step->lun) : json_null(), "what",
+                     is_about_lun(step) ? json_integer(step->lun) : json_null(), "what",
                      jsonrpc_string(step->what), "disturbs", view_disturbed(step, sessions, count));
 }
 

@@ -8,6 +8,9 @@ void handle_status(struct call *call);
 void handle_stats(struct call *call);
 void handle_help(struct call *call);
 
+/* metrics_methods.c */
+void handle_metrics(struct call *call);
+
 /* target_methods.c */
 void handle_target_list(struct call *call);
 void handle_target_show(struct call *call);
@@ -24,6 +27,10 @@ void handle_lun_resize(struct call *call);
 /* reservation_methods.c */
 void handle_reservation_show(struct call *call);
 void handle_reservation_clear(struct call *call);
+
+/* initiator_methods.c */
+void handle_initiator_list(struct call *call);
+void handle_initiator_accept(struct call *call);
 
 /* session_methods.c */
 void handle_session_list(struct call *call);

@@ -51,6 +51,17 @@ static int ask_daemon(const struct invocation *invocation, const char *method, c
     return code;
 }
 
+/* The result of a verb that needs no daemon, in place of ask_daemon(). */
+static int ask_here(const struct invocation *invocation, struct talk_answer *answer)
+{
+    *answer = (struct talk_answer){ .whole = invocation->verb->local() };
+    answer->result = answer->whole;
+    if (answer->whole)
+        return EXIT_DONE;
+    complain("out of memory");
+    return EXIT_REFUSED;
+}
+
 /* Takes nothing away without a yes: from the terminal, or --yes. */
 static int ask_person(const struct invocation *invocation)
 {
@@ -121,7 +132,9 @@ static int call(const struct invocation *invocation)
         code = ask_with_plan(invocation);
     else if (invocation->verb->question)
         code = ask_person(invocation);
-    if (code == EXIT_DONE)
+    if (code == EXIT_DONE && invocation->verb->local)
+        code = ask_here(invocation, &answer);
+    else if (code == EXIT_DONE)
         code = ask_daemon(invocation, invocation->verb->method, invocation->params, &answer);
     if (code != EXIT_DONE)
         return code;

@@ -8,9 +8,14 @@
 #include <stdbool.h>
 #include <string.h>
 
+#define DEFAULT_PORT "3260" /* RFC 7143 13.8: when none is said */
+
 enum { ADDRESS_CAP = 64 };
 
-/* One line to type: {A} is the address, {P} the port, {T} the target's name, {U} the CHAP user. */
+enum { VALUES = 5, VAAI_CAP = 300 };
+
+/* One line to type: {A} is the address, {P} the port, {T} the target's name, {U} the CHAP user, {V}
+ * what the LUNs accelerate. */
 struct step {
     const char *command;
     const char *why;
@@ -20,6 +25,7 @@ struct step {
 struct generation {
     const char *esx; /* the value of --esx */
     const char *title;
+    bool is_without_port;     /* its commands take no port */
     const struct step *steps; /* up to the first without a command */
 };
 
@@ -52,14 +58,14 @@ static const struct step esx5_steps[] = {
     { "esxcli iscsi adapter discovery sendtarget add -A vmhba64 -a {A}:{P}", "where to discover", false },
     { "esxcli storage core adapter rescan -A vmhba64", "find {T}", false },
     { "esxcli storage core path list", "the LUNs and their paths", false },
-    { "esxcli storage core device vaai status get", "ATS, Clone, Zero, Delete: supported", false },
+    { "esxcli storage core device vaai status get", "{V}", false },
     { NULL, NULL, false },
 };
 
 static const struct generation generations[] = {
-    { "3", "ESX 3.0 and 3.5 (service console)", esx3_steps },
-    { "4", "ESX and ESXi 4.x", esx4_steps },
-    { "5+", "ESXi 5 and later", esx5_steps },
+    { "3", "ESX 3.0 and 3.5 (service console)", true, esx3_steps },
+    { "4", "ESX and ESXi 4.x", true, esx4_steps },
+    { "5+", "ESXi 5 and later", false, esx5_steps },
 };
 /* clang-format on */
 
@@ -75,7 +81,7 @@ static void split_portal(const char *portal, char address[ADDRESS_CAP], char por
     int len = colon ? (int)(colon - portal) : (int)strlen(portal);
 
     snprintf(address, ADDRESS_CAP, "%.*s", len, portal);
-    snprintf(port, 8, "%s", colon ? colon + 1 : "3260");
+    snprintf(port, 8, "%s", colon ? colon + 1 : DEFAULT_PORT);
 }
 
 static bool is_wildcard(const char *address)
@@ -111,16 +117,41 @@ static void choose_address(const json_t *result, const json_t *own, char address
     const char *portal = json_string_value(json_array_get(json_object_get(result, "portals"), 0));
     const char *said = text_of(own, "address");
 
-    split_portal(portal ? portal : "0.0.0.0:3260", address, port);
+    split_portal(portal ? portal : "0.0.0.0:" DEFAULT_PORT, address, port);
     if (said)
         snprintf(address, ADDRESS_CAP, "%s", said);
     else if (is_wildcard(address) && !find_own_address(address))
         snprintf(address, ADDRESS_CAP, "ADDRESS-OF-THIS-HOST");
 }
 
-static void fill(char *out, size_t cap, const char *text, const char *const values[4])
+/* "ATS, Clone: supported", or who supports what when the LUNs differ. */
+static void describe_vaai(const json_t *luns, char *out, size_t cap)
 {
-    static const char names[] = "APTU";
+    const json_t *first = json_object_get(json_array_get(luns, 0), "supported");
+    char names[CELL_CAP];
+    bool is_same = true;
+    size_t len = 0;
+
+    for (size_t i = 0; i < json_array_size(luns); i++)
+        is_same =
+            is_same && json_equal(json_object_get(json_array_get(luns, i), "supported"), first);
+    if (!first)
+        snprintf(out, cap, "no LUN is served yet");
+    else if (is_same)
+        snprintf(out, cap, "%s: supported", cell_text(first, CELL_NOTHING, names, sizeof names));
+    for (size_t i = 0; !is_same && i < json_array_size(luns) && len < cap; i++) {
+        const json_t *lun = json_array_get(luns, i);
+
+        len += (size_t)snprintf(
+            out + len, cap - len, "%sLUN %d: %s", i ? "; " : "",
+            (int)json_integer_value(json_object_get(lun, "lun")),
+            cell_text(json_object_get(lun, "supported"), CELL_NOTHING, names, sizeof names));
+    }
+}
+
+static void fill(char *out, size_t cap, const char *text, const char *const values[VALUES])
+{
+    static const char names[] = "APTUV";
     size_t len = 0;
 
     out[0] = '\0';
@@ -139,11 +170,16 @@ static void fill(char *out, size_t cap, const char *text, const char *const valu
 }
 
 static void print_generation(FILE *out, const struct generation *generation,
-                             const char *const values[4], bool has_chap)
+                             const char *const values[VALUES], bool has_chap)
 {
     char command[CELL_CAP], why[CELL_CAP];
 
     fprintf(out, "# %s\n", generation->title);
+    if (generation->is_without_port && strcmp(values[1], DEFAULT_PORT) != 0)
+        fprintf(out,
+                "# the lines below ask at port " DEFAULT_PORT ", and nestord listens on %s: "
+                "add \"0.0.0.0:" DEFAULT_PORT "\" to portals and restart it\n",
+                values[1]);
     for (const struct step *step = generation->steps; step->command; step++) {
         char line[2 * CELL_CAP + 8];
 
@@ -161,12 +197,13 @@ void show_esx_howto(FILE *out, const json_t *result, const json_t *own)
     const char *wanted = text_of(own, "esx"), *name = text_of(result, "target");
     const json_t *chap = json_object_get(result, "chap");
     const char *user = text_of(chap, "user");
-    char address[ADDRESS_CAP], port[8];
+    char address[ADDRESS_CAP], port[8], vaai[VAAI_CAP];
     unsigned shown = 0;
 
     choose_address(result, own, address, port);
+    describe_vaai(json_object_get(result, "vaai"), vaai, sizeof vaai);
     for (size_t i = 0; i < sizeof generations / sizeof generations[0]; i++) {
-        const char *const values[] = { address, port, name ? name : "", user ? user : "" };
+        const char *const values[] = { address, port, name ? name : "", user ? user : "", vaai };
 
         if (wanted && strcmp(wanted, generations[i].esx) != 0)
             continue;

@@ -2,6 +2,7 @@
 
 #include "admin/nestorctl_table.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static const char *text_of(const json_t *object, const char *name)
@@ -126,4 +127,15 @@ void show_methods(FILE *out, const json_t *result, const json_t *own)
         fputc('\n', out);
         table_print(out, parameters, json_object_get(first, "parameters"));
     }
+}
+
+void show_metrics(FILE *out, const json_t *result, const json_t *own)
+{
+    char *text = strdup(text_of(result, "text")), *rest = text;
+    const char *line;
+
+    (void)own;
+    while (rest && (line = strsep(&rest, "\n")) && (rest || *line))
+        line_print(out, line);
+    free(text);
 }

@@ -9,6 +9,7 @@
 void show_status(FILE *out, const json_t *result, const json_t *own);
 void show_check(FILE *out, const json_t *result, const json_t *own);
 void show_plan(FILE *out, const json_t *result, const json_t *own);
+void show_metrics(FILE *out, const json_t *result, const json_t *own);
 void show_methods(FILE *out, const json_t *result, const json_t *own);
 
 /* Does any step of this plan take storage away from somebody? */

@@ -60,11 +60,11 @@ static void clean(char *text)
     }
 }
 
-static void list_text(const json_t *array, char *out, size_t cap)
+static void list_text(const json_t *array, const char *when_empty, char *out, size_t cap)
 {
     size_t len = 0;
 
-    snprintf(out, cap, "%s", json_array_size(array) == 0 ? "nobody" : "");
+    snprintf(out, cap, "%s", json_array_size(array) == 0 ? when_empty : "");
     for (size_t i = 0; i < json_array_size(array) && len < cap; i++)
         len += (size_t)snprintf(out + len, cap - len, "%s%s", i ? ", " : "",
                                 json_string_value(json_array_get(array, i)));
@@ -77,7 +77,7 @@ const char *cell_text(const json_t *value, enum cell cell, char *out, size_t cap
     if (!value || json_is_null(value))
         snprintf(out, cap, "%s", cell == CELL_ANYBODY ? "anybody" : "-");
     else if (json_is_array(value))
-        list_text(value, out, cap);
+        list_text(value, cell == CELL_NOTHING ? "nothing" : "nobody", out, cap);
     else if (json_is_boolean(value))
         snprintf(out, cap, "%s", json_is_true(value) ? "yes" : "no");
     else if (json_is_string(value))

@@ -17,7 +17,8 @@ enum cell {
     CELL_TIME,     /* seconds since 1970, as local time */
     CELL_DURATION, /* seconds, as "2 d 3 h" */
     CELL_YES,      /* a boolean, as yes and no */
-    CELL_LIST,     /* an array of strings, as "a, b" */
+    CELL_LIST,     /* an array of strings, as "a, b"; "nobody" when it is empty */
+    CELL_NOTHING,  /* the same; "nothing" when it is empty */
     CELL_ANYBODY,  /* the same; "anybody" when it was not said */
 };
 

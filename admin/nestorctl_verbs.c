@@ -1,6 +1,7 @@
 #include "admin/nestorctl_verbs.h"
 
 #include "admin/nestorctl_esx.h"
+#include "admin/nestorctl_host.h"
 #include "admin/nestorctl_show.h"
 
 /* clang-format off */
@@ -157,6 +158,21 @@ const struct verb verb_table[] = {
       .positionals = { SESSION }, .options = { YES },
       .question = "Close session {SESSION}? Its host logs in again." },
 
+    { .noun = "initiator", .verb = "list", .method = "initiator.list",
+      .help = "who is logged in, and who was refused lately",
+      .example = "nestorctl initiator list lab",
+      .positionals = { TARGET_OR_ALL },
+      .layout = LAYOUT_TABLE, .rows = "initiators", .when_empty = "nobody is logged in, and nobody was refused",
+      .columns = { { "INITIATOR", "initiator", CELL_TEXT }, { "TARGET", "target", CELL_TEXT },
+                   { "STATE", "state", CELL_TEXT }, { "ADDRESS", "address", CELL_TEXT },
+                   { "SINCE", "since", CELL_TIME }, { "TRIES", "tries", CELL_NUMBER },
+                   { "WHY", "reason", CELL_TEXT } } },
+
+    { .noun = "initiator", .verb = "accept", .method = "initiator.accept",
+      .help = "let an initiator that was refused log in to a target",
+      .example = "nestorctl initiator accept lab iqn.1998-01.com.vmware:esx2",
+      .positionals = { TARGET, { "IQN", NULL, ARGUMENT_TEXT, "initiator", true, "the initiator's name, as initiator list shows it" } } },
+
     { .noun = "reservation", .verb = "show", .method = "reservation.show",
       .help = "which LUNs are reserved, and by whom",
       .example = "nestorctl reservation show lab",
@@ -201,6 +217,16 @@ const struct verb verb_table[] = {
                    { "READ", "read_bytes", CELL_SIZE }, { "WRITTEN", "written_bytes", CELL_SIZE },
                    { "OTHERS", "others", CELL_NUMBER }, { "ERRORS", "errors", CELL_NUMBER },
                    { "CONFLICTS", "conflicts", CELL_NUMBER } } },
+
+    { .noun = "metrics", .method = "metrics",
+      .help = "all numbers as text for Prometheus",
+      .example = "nestorctl metrics",
+      .layout = LAYOUT_OWN, .show = show_metrics },
+
+    { .noun = "host", .verb = "check", .local = host_check,
+      .help = "which ESX generations this host's CPU can run nested; asks no daemon",
+      .example = "nestorctl host check",
+      .layout = LAYOUT_OWN, .show = show_host },
 
     { .noun = "esx", .verb = "howto", .method = "target.show",
       .help = "what to type on an ESX host to use a target",

@@ -43,6 +43,7 @@ enum layout {
 struct verb {
     const char *noun, *verb; /* verb NULL: the noun says all ("status") */
     const char *method;
+    json_t *(*local)(void); /* in place of a method: answers here, without a daemon; NULL: cannot */
     const char *help, *example;
     struct argument
         positionals[VERB_POSITIONALS_MAX]; /* up to the first without a name, as below */

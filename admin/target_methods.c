@@ -25,7 +25,7 @@ void handle_target_show(struct call *call)
     const struct model_target *target = call_target(call);
 
     if (target)
-        call_finish(call, view_target(registry_model(call->daemon->registry), target));
+        call_finish(call, view_target_whole(call->daemon->registry, target));
 }
 
 void handle_target_add(struct call *call)

@@ -1,6 +1,7 @@
 #include "admin/view.h"
 
 #include "admin/jsonrpc.h"
+#include "target/scsi/opcodes.h"
 #include "target/scsi/persistent_file.h"
 
 #include <inttypes.h>
@@ -56,6 +57,46 @@ json_t *view_target(const struct model *model, const struct model_target *target
                      view_strings(&target->initiators), "networks", view_strings(&target->networks),
                      "chap", chap, "origin", origin_name(target->origin), "place",
                      view_place(&target->place));
+}
+
+/* ESX's four primitives, each by the command that ESX tries it with. */
+static const struct primitive {
+    const char *name; /* as `esxcli storage core device vaai status get` has it */
+    uint8_t opcode;
+    int service_action;
+} primitives[] = {
+    {"ATS",     0x89, OPCODE_NO_SA}, /* COMPARE AND WRITE */
+    { "Clone",  0x83, 0x00        }, /* EXTENDED COPY(LID1) */
+    { "Zero",   0x93, OPCODE_NO_SA}, /* WRITE SAME(16) */
+    { "Delete", 0x42, OPCODE_NO_SA}, /* UNMAP */
+};
+
+static json_t *view_primitives(const struct lu *lu)
+{
+    json_t *names = json_array();
+
+    for (unsigned i = 0; lu->identity.vaai && i < sizeof primitives / sizeof primitives[0]; i++)
+        if (opcode_exists(primitives[i].opcode, primitives[i].service_action))
+            json_array_append_new(names, json_string(primitives[i].name));
+    return names;
+}
+
+static bool append_vaai(void *context, const struct registry_lun_view *view)
+{
+    return !view->lu ||
+           json_array_append_new(context, json_pack("{s:i, s:o}", "lun", (int)view->declared->lun,
+                                                    "supported", view_primitives(view->lu))) == 0;
+}
+
+json_t *view_target_whole(const struct registry *registry, const struct model_target *target)
+{
+    json_t *whole = view_target(registry_model(registry), target), *luns = json_array();
+
+    registry_each_lun(registry, target->name, append_vaai, luns);
+    if (json_object_set_new(whole, "vaai", luns) == 0)
+        return whole;
+    json_decref(whole);
+    return NULL;
 }
 
 char *view_port_name(char *port)

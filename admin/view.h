@@ -15,6 +15,9 @@ json_t *view_strings(const struct model_strings *strings); /* null when it was n
 /* With the portals, which are the same for all. */
 json_t *view_target(const struct model *model, const struct model_target *target);
 
+/* The same with what ESX would see of each LUN that is served ("vaai"). */
+json_t *view_target_whole(const struct registry *registry, const struct model_target *target);
+
 json_t *view_lun(const struct registry_lun_view *view);
 /* With its identity and its counters. */
 json_t *view_lun_whole(const struct registry_lun_view *view);

@@ -1,6 +1,8 @@
 #include "tests/unit/admin/fake_daemon.h"
 
+#include "target/iscsi/refused_table.h"
 #include "target/iscsi/session_table.h"
+#include "target/scsi/opcodes.h"
 #include "target/scsi/persistent_file.h"
 #include "target/worker/log.h"
 
@@ -11,7 +13,7 @@
 
 static struct fake_daemon *current;
 static struct workers workers = { .count = 2, .budget = { .limit_bytes = 256 << 20 } };
-static struct worker worker;
+static struct worker worker, other_worker = { .index = 1, .connections = 5 };
 static struct lu served_lu = {
     .identity = {.serial = "0123456789abcdef",
                  .vendor = "NESTOR",
@@ -41,6 +43,7 @@ void fake_daemon_open(struct fake_daemon *fake)
     *fake = (struct fake_daemon){ 0 };
     worker.engine = NULL;
     workers.worker[0] = &worker;
+    workers.worker[1] = &other_worker;
     fake->daemon = (struct methods_daemon){ (struct registry *)fake, &workers, time(NULL) - 100 };
     target = model_add_target(&fake->model, "iqn.2026-11.lab.nestor:vmfs");
     target->alias = strdup("lab");
@@ -135,6 +138,14 @@ void registry_target_remove(struct registry *registry, const char *target, bool 
     ask("target_remove", target, done, context);
 }
 
+void registry_initiator_accept(struct registry *registry, const char *target, const char *initiator,
+                               registry_done *done, void *context)
+{
+    (void)registry;
+    snprintf(current->initiator, sizeof current->initiator, "%s", initiator);
+    ask("initiator_accept", target, done, context);
+}
+
 void registry_reload(struct registry *registry, struct model *model, registry_done *done,
                      void *context)
 {
@@ -225,13 +236,32 @@ int backing_usage(const struct backing *backing, struct backing_usage *usage)
     return 0;
 }
 
+bool opcode_exists(uint8_t opcode, int service_action)
+{
+    (void)service_action;
+    return opcode != 0x83; /* no EXTENDED COPY */
+}
+
 enum engine_kind engine_kind(const struct engine *engine)
 {
     (void)engine;
     return ENGINE_URING;
 }
 
-/* target/iscsi/session_table.h */
+/* target/iscsi/refused_table.h, session_table.h */
+
+unsigned refused_table_list(struct refused_view views[REFUSED_TABLE_MAX])
+{
+    views[0] = (struct refused_view){ .initiator_name = "iqn.1998-01.com.vmware:esx2",
+                                      .target_name = "iqn.2026-11.lab.nestor:vmfs",
+                                      .address = "192.168.10.8:40000",
+                                      .last_unix_s = 1795392000,
+                                      .tries = 9,
+                                      .why = "its name is not in the list" };
+    views[1] = (struct refused_view){ .initiator_name = "iqn.1998-01.com.vmware:esx2",
+                                      .target_name = "iqn.2026-11.lab.nestor:removed-since" };
+    return 2;
+}
 
 int session_table_list(struct session_view **views, unsigned *count)
 {

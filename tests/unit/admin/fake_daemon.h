@@ -14,7 +14,7 @@ struct fake_daemon {
 
     /* the change that was asked for last */
     char asked[32]; /* "lun_add"; empty: none */
-    char target[224];
+    char target[224], initiator[224];
     unsigned lun;
     uint64_t size_bytes;
     bool is_forced;

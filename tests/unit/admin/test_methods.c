@@ -499,6 +499,155 @@ static void test_stats_count_each_lun(void **state)
     assert_int_equal(json_integer_value(json_object_get(row, "read_bytes")), 1536);
 }
 
+static void test_target_shows_what_each_served_lun_accelerates(void **state)
+{
+    const json_t *luns, *supported;
+
+    (void)state;
+    ask("target.show", "{'target':'lab'}");
+    luns = json_object_get(result(), "vaai");
+    assert_int_equal(json_array_size(luns), 1); /* the other is not served */
+    supported = json_object_get(json_array_get(luns, 0), "supported");
+    assert_int_equal(json_array_size(supported), 3);
+    assert_string_equal(json_string_value(json_array_get(supported, 0)), "ATS");
+    assert_string_equal(json_string_value(json_array_get(supported, 1)), "Zero");
+    assert_string_equal(json_string_value(json_array_get(supported, 2)), "Delete");
+}
+
+static void test_initiators_are_those_logged_in_and_those_refused(void **state)
+{
+    const json_t *rows, *row;
+
+    (void)state;
+    ask("initiator.list", "{}");
+    rows = json_object_get(result(), "initiators");
+    assert_int_equal(json_array_size(rows), 2); /* not the one of a target that is gone */
+    row = json_array_get(rows, 0);
+    assert_string_equal(text_of(row, "initiator"), "iqn.1998-01.com.vmware:esx1");
+    assert_string_equal(text_of(row, "state"), "logged in");
+    assert_true(json_is_null(json_object_get(row, "tries")));
+    row = json_array_get(rows, 1);
+    assert_string_equal(text_of(row, "initiator"), "iqn.1998-01.com.vmware:esx2");
+    assert_string_equal(text_of(row, "state"), "refused");
+    assert_string_equal(text_of(row, "reason"), "its name is not in the list");
+    assert_int_equal(json_integer_value(json_object_get(row, "tries")), 9);
+    ask("initiator.list", "{'target':'iso'}");
+    assert_int_equal(json_array_size(json_object_get(result(), "initiators")), 0);
+}
+
+static void test_accepting_an_initiator_is_asked_of_the_registry(void **state)
+{
+    (void)state;
+    ask("initiator.accept", "{'target':'lab','initiator':'iqn.1998-01.com.vmware:esx2'}");
+    assert_string_equal(fake.asked, "initiator_accept");
+    assert_string_equal(fake.target, "iqn.2026-11.lab.nestor:vmfs");
+    assert_string_equal(fake.initiator, "iqn.1998-01.com.vmware:esx2");
+    fake_daemon_answer(&fake, 0, "it may log in");
+    assert_string_equal(text_of(result(), "text"), "it may log in");
+    assert_string_equal(text_of(result(), "initiator"), "iqn.1998-01.com.vmware:esx2");
+}
+
+static void expect_metric(const char *line)
+{
+    const char *text = text_of(result(), "text"), *at = strstr(text, line);
+
+    if (!at || (at > text && at[-1] != '\n') || at[strlen(line)] != '\n')
+        fail_msg("expected the line \"%s\" in:\n%s", line, text);
+}
+
+static void test_metrics_have_labels_for_lun_session_and_worker(void **state)
+{
+    (void)state;
+    ask("metrics", "{}");
+    expect_metric("# TYPE nestor_lun_writes_total counter");
+    expect_metric("nestor_lun_writes_total{target=\"iqn.2026-11.lab.nestor:vmfs\",lun=\"0\"} 4");
+    expect_metric("# TYPE nestor_lun_size_bytes gauge");
+    expect_metric(
+        "nestor_lun_size_bytes{target=\"iqn.2026-11.lab.nestor:vmfs\",lun=\"0\"} 1048576");
+    expect_metric("nestor_lun_free_bytes{target=\"iqn.2026-11.lab.nestor:vmfs\",lun=\"0\"} "
+                  "1073741824");
+    expect_metric("nestor_lun_up{target=\"iqn.2026-11.lab.nestor:vmfs\",lun=\"1\"} 0");
+    expect_metric("nestor_target_sessions{target=\"iqn.2026-11.lab.nestor:iso\"} 0");
+    expect_metric("nestor_session_commands_total{target=\"iqn.2026-11.lab.nestor:vmfs\","
+                  "initiator=\"iqn.1998-01.com.vmware:esx1\",session=\"7\"} 0");
+    expect_metric("nestor_worker_connections{worker=\"1\"} 5");
+    expect_metric("nestor_buffer_limit_bytes 268435456");
+}
+
+/* "a\"b\c", and a new line that would begin another sample */
+static void test_metrics_escape_what_a_label_holds(void **state)
+{
+    struct model_lun *lun = &fake.model.targets[0].luns[0];
+
+    (void)state;
+    free(lun->path);
+    lun->path = strdup("/a\"b\\c\nd");
+    ask("metrics", "{}");
+    assert_non_null(strstr(text_of(result(), "text"), "path=\"/a\\\"b\\\\c\\nd\""));
+}
+
+/* Prometheus refuses a text in which a metric begins twice. */
+static void test_each_metric_is_described_once_before_its_samples(void **state)
+{
+    char text[32 * 1024], current[128] = "", seen[16 * 1024] = "", *rest = text;
+    const char *line;
+
+    (void)state;
+    ask("metrics", "{}");
+    assert_true(strlen(text_of(result(), "text")) < sizeof text);
+    strcpy(text, text_of(result(), "text"));
+    while ((line = strsep(&rest, "\n")) && *line) {
+        char name[128];
+
+        if (strncmp(line, "# TYPE ", 7) == 0) {
+            char entry[132];
+
+            snprintf(current, sizeof current, "%.*s", (int)strcspn(line + 7, " "), line + 7);
+            snprintf(entry, sizeof entry, " %s ", current);
+            assert_null(strstr(seen, entry));
+            strcat(seen, entry);
+        } else if (line[0] != '#') {
+            snprintf(name, sizeof name, "%.*s", (int)strcspn(line, "{ "), line);
+            assert_string_equal(name, current);
+        }
+    }
+    assert_true(strlen(seen) > 0);
+}
+
+static const json_t *step_of(const char *kind)
+{
+    const json_t *steps = json_object_get(result(), "steps");
+
+    for (size_t i = 0; i < json_array_size(steps); i++)
+        if (strcmp(text_of(json_array_get(steps, i), "kind"), kind) == 0)
+            return json_array_get(steps, i);
+    fail_msg("no step %s", kind);
+    return NULL;
+}
+
+static void test_refused_and_restart_steps_name_their_lun_and_disturb_none(void **state)
+{
+    char path[] = "/tmp/nestor-plan-XXXXXX";
+    int fd = mkstemp(path);
+    FILE *out = fdopen(fd, "w");
+
+    (void)state;
+    assert_non_null(out);
+    fprintf(out, "state_dir = \"/tmp\";\nworkers = 3;\n"
+                 "targets = ( { name = \"iqn.2026-11.lab.nestor:vmfs\"; luns = (\n"
+                 "{ lun = 1; path = \"/srv/other.img\"; size = \"1M\"; } ); } );\n");
+    fclose(out);
+    assert_non_null(model_file(&fake.model, path));
+    ask("config.plan", "{}");
+    unlink(path);
+    assert_int_equal(json_integer_value(json_object_get(step_of("refused"), "lun")), 1);
+    assert_true(json_is_integer(json_object_get(step_of("refused"), "lun")));
+    assert_true(json_is_null(json_object_get(step_of("refused"), "disturbs")));
+    assert_true(json_is_null(json_object_get(step_of("restart"), "lun")));
+    assert_true(json_is_null(json_object_get(step_of("restart"), "disturbs")));
+    assert_int_equal(json_array_size(json_object_get(step_of("lun-remove"), "disturbs")), 1);
+}
+
 static void test_config_without_a_file_is_refused(void **state)
 {
     (void)state;
@@ -545,6 +694,13 @@ int main(void)
         WITH_FAKE(test_persistent_reservations_name_holder_type_and_registrations),
         WITH_FAKE(test_clearing_reservations_is_asked_of_the_registry),
         WITH_FAKE(test_stats_count_each_lun),
+        WITH_FAKE(test_target_shows_what_each_served_lun_accelerates),
+        WITH_FAKE(test_initiators_are_those_logged_in_and_those_refused),
+        WITH_FAKE(test_accepting_an_initiator_is_asked_of_the_registry),
+        WITH_FAKE(test_metrics_have_labels_for_lun_session_and_worker),
+        WITH_FAKE(test_metrics_escape_what_a_label_holds),
+        WITH_FAKE(test_each_metric_is_described_once_before_its_samples),
+        WITH_FAKE(test_refused_and_restart_steps_name_their_lun_and_disturb_none),
         WITH_FAKE(test_config_without_a_file_is_refused),
     };
 

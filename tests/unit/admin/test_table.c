@@ -102,6 +102,8 @@ static void test_values_read_as_people_say_them(void **state)
     expect_cell("null", CELL_ANYBODY, "anybody");
     expect_cell("[]", CELL_ANYBODY, "nobody");
     expect_cell("[\"a\",\"b\"]", CELL_LIST, "a, b");
+    expect_cell("[]", CELL_LIST, "nobody");
+    expect_cell("[]", CELL_NOTHING, "nothing");
     expect_cell("true", CELL_YES, "yes");
     expect_cell("59", CELL_DURATION, "59 s");
     expect_cell("3661", CELL_DURATION, "1 h 1 min");
@@ -176,6 +178,60 @@ static void test_howto_takes_the_address_that_was_said(void **state)
     free(text);
 }
 
+static void test_howto_tells_only_what_the_luns_support(void **state)
+{
+    char *text = print_howto("{\"target\":\"iqn.a:b\",\"portals\":[\"10.0.0.9:3260\"],\"vaai\":["
+                             "{\"lun\":0,\"supported\":[\"ATS\",\"Zero\"]},"
+                             "{\"lun\":4,\"supported\":[\"ATS\",\"Zero\"]}]}",
+                             "{\"esx\":\"5+\"}");
+
+    (void)state;
+    assert_non_null(strstr(text, "vaai status get    # ATS, Zero: supported\n"));
+    free(text);
+    text = print_howto("{\"target\":\"iqn.a:b\",\"portals\":[\"10.0.0.9:3260\"],\"vaai\":["
+                       "{\"lun\":0,\"supported\":[\"ATS\"]},{\"lun\":4,\"supported\":[]}]}",
+                       "{\"esx\":\"5+\"}");
+    assert_non_null(strstr(text, "vaai status get    # LUN 0: ATS; LUN 4: nothing\n"));
+    free(text);
+    text = print_howto("{\"target\":\"iqn.a:b\",\"portals\":[\"10.0.0.9:3260\"],\"vaai\":[]}",
+                       "{\"esx\":\"5+\"}");
+    assert_non_null(strstr(text, "vaai status get    # no LUN is served yet\n"));
+    free(text);
+}
+
+static void test_howto_warns_generations_that_cannot_be_told_a_port(void **state)
+{
+    static const char *const generations[] = { "{\"esx\":\"3\"}", "{\"esx\":\"4\"}" };
+
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        char *text =
+            print_howto("{\"target\":\"iqn.a:b\",\"portals\":[\"10.0.0.9:3261\"]}", generations[i]);
+        assert_non_null(
+            strstr(text, "# the lines below ask at port 3260, and nestord listens on 3261"));
+        free(text);
+        text =
+            print_howto("{\"target\":\"iqn.a:b\",\"portals\":[\"10.0.0.9:3260\"]}", generations[i]);
+        assert_null(strstr(text, "listens on"));
+        free(text);
+    }
+}
+
+static void test_metrics_are_printed_line_by_line_and_clean(void **state)
+{
+    json_t *result = json_pack("{s:s}", "text", "# TYPE a gauge\na{b=\"\x1b[2J\"} 1\n");
+    char *text;
+    size_t len;
+    FILE *out = open_memstream(&text, &len);
+
+    (void)state;
+    show_metrics(out, result, NULL);
+    fclose(out);
+    assert_string_equal(text, "# TYPE a gauge\na{b=\"?[2J\"} 1\n");
+    free(text);
+    json_decref(result);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -188,6 +244,9 @@ int main(void)
         cmocka_unit_test(test_only_removals_take_storage_away),
         cmocka_unit_test(test_howto_fills_in_address_port_and_name),
         cmocka_unit_test(test_howto_takes_the_address_that_was_said),
+        cmocka_unit_test(test_howto_tells_only_what_the_luns_support),
+        cmocka_unit_test(test_howto_warns_generations_that_cannot_be_told_a_port),
+        cmocka_unit_test(test_metrics_are_printed_line_by_line_and_clean),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
