@@ -302,10 +302,9 @@ static void test_block_limits_stand_where_sbc_puts_them(void **state)
 
 static void test_block_characteristics_and_provisioning(void **state)
 {
-    const struct vpd_provisioning_facts facts = { .has_unmap = true,
-                                                  .has_write_same_16 = true,
-                                                  .reads_zeros = true,
-                                                  .threshold_exponent = 11 };
+    const struct vpd_provisioning_facts facts = {
+        .has_unmap = true, .has_write_same_16 = true, .reads_zeros = true, .threshold_exponent = 11
+    };
     const uint8_t expected[] = { 0x00, 0xb2, 0x00, 0x04, 0x0b, 0xc4, 0x02, 0x00 };
     struct builder out = room();
 
