@@ -21,6 +21,8 @@ struct cdb_range cdb_range(enum cdb_format format, const uint8_t cdb[CDB_BYTES])
     case CDB_FORMAT_12: return (struct cdb_range){ get_be32(cdb + 2), get_be32(cdb + 6), 2, 6 };
     case CDB_FORMAT_16: return (struct cdb_range){ get_be64(cdb + 2), get_be32(cdb + 10), 2, 10 };
     case CDB_FORMAT_CAW: return (struct cdb_range){ get_be64(cdb + 2), cdb[13], 2, 13 };
+    case CDB_FORMAT_ATOMIC:
+        return (struct cdb_range){ get_be64(cdb + 2), get_be16(cdb + 12), 2, 12 };
     }
     return (struct cdb_range){ 0 };
 }

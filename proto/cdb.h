@@ -16,7 +16,8 @@ enum cdb_format {
     CDB_FORMAT_10,
     CDB_FORMAT_12,
     CDB_FORMAT_16,
-    CDB_FORMAT_CAW, /* COMPARE AND WRITE: the LBA of a 16-byte CDB, one byte of length */
+    CDB_FORMAT_CAW,    /* COMPARE AND WRITE: the LBA of a 16-byte CDB, one byte of length */
+    CDB_FORMAT_ATOMIC, /* WRITE ATOMIC(16): the same, two bytes of length */
 };
 
 /* A range of logical blocks. */

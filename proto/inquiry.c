@@ -205,6 +205,7 @@ void vpd_block_limits(struct builder *out, const struct vpd_block_limits_facts *
         if (facts->unmap_granularity)
             put_be32(p + 32, 0x80000000); /* UGAVALID, an alignment of 0 */
         put_be64(p + 36, facts->write_same_max);
+        put_be32(p + 44, facts->atomic_max);
     }
     page_end(out, start);
 }

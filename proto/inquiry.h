@@ -59,6 +59,7 @@ struct vpd_block_limits_facts {
     uint32_t transfer_max, transfer_optimal;
     uint32_t unmap_max, unmap_descriptors_max, unmap_granularity;
     uint64_t write_same_max;
+    uint32_t atomic_max; /* at any place, of any length up to it, without boundaries */
 };
 void vpd_block_limits(struct builder *out, const struct vpd_block_limits_facts *facts);
 

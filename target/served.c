@@ -1,5 +1,6 @@
 /* served: target nodes and open units. See served.h. */
 #include "target/served.h"
+#include "target/scsi/journal.h"
 #include "target/scsi/persistent_file.h"
 #include "target/worker/log.h"
 
@@ -287,6 +288,18 @@ static int load_persistent(const char *state_dir, const struct identity *identit
     return result;
 }
 
+/* What a nestord that was killed was in the middle of, and must not be left half done. */
+static int finish_writes(struct backing *backing, const struct identity *identity,
+                         char error[SERVED_ERROR_MAX])
+{
+    char reason[JOURNAL_ERROR_MAX];
+    int result = journal_replay(backing, identity->naa, reason);
+
+    if (result < 0)
+        snprintf(error, SERVED_ERROR_MAX, "%s", reason);
+    return result;
+}
+
 static int open_lu(const char *state_dir, struct backing *backing, const struct model_lun *declared,
                    const struct identity *identity, struct lu **out, char error[SERVED_ERROR_MAX])
 {
@@ -355,6 +368,8 @@ static int open_unit(const struct served_list *all, const char *state_dir, struc
             "take it for another disk: stop nestord, put the old %s back, or remove the new one "
             "and set serial and naa of the LUN to the old values",
             declared->path, sidecar);
+    if (result == 0)
+        result = finish_writes(backing, &identity, error);
     if (result == 0)
         result = open_lu(state_dir, backing, declared, &identity, &unit->lu, error);
     if (result < 0) {

@@ -58,6 +58,10 @@ void sbc_compare_and_write(struct command *command);
 void sbc_compare_and_write_out(struct command *command, struct burst *burst);
 void sbc_compare_and_write_let_go(struct command *command);
 
+void sbc_write_atomic(struct command *command);
+void sbc_write_atomic_out(struct command *command, struct burst *burst);
+void sbc_write_atomic_let_go(struct command *command);
+
 void sbc_orwrite(struct command *command);
 void sbc_write_and_verify(struct command *command);
 void sbc_update_out(struct command *command, struct burst *burst);

@@ -21,6 +21,9 @@ enum {
     /* COMPARE AND WRITE: 128 blocks of 512. ESX asks for one or eight. */
     LIMIT_CAW_BYTES = 64 * 1024,
 
+    /* WRITE ATOMIC(16): 256 blocks of 512. A slot of the journal holds as much. */
+    LIMIT_ATOMIC_BYTES = 128 * 1024,
+
     /* UNMAP: a page of descriptors. How many blocks they name has no limit (FFFFFFFFh), since
      * slices of a few milliseconds bound what one command keeps others waiting. */
     LIMIT_UNMAP_DESCRIPTORS = 256,
@@ -52,4 +55,10 @@ enum {
 static inline uint8_t limit_caw_blocks(uint32_t block_bytes)
 {
     return (uint8_t)(LIMIT_CAW_BYTES / block_bytes);
+}
+
+/* MAXIMUM ATOMIC TRANSFER LENGTH. */
+static inline uint32_t limit_atomic_blocks(uint32_t block_bytes)
+{
+    return LIMIT_ATOMIC_BYTES / block_bytes;
 }

@@ -46,6 +46,7 @@ int lu_open(const struct lu_options *options, struct lu **out)
     pthread_mutex_init(&lu->mutex, NULL);
     pthread_cond_init(&lu->jobs_are_over, NULL);
     thin_open(&lu->thin, lu, options->thin_threshold_percent);
+    atomic_writes_open(&lu->atomic_writes);
     LIST_INIT(&lu->itls);
     gate_open(&lu->gate);
     lu->persistent = options->persistent;
@@ -59,6 +60,7 @@ void lu_close(struct lu *lu)
     assert(LIST_EMPTY(&lu->itls));
     lu_jobs_end(lu);
     gate_close(&lu->gate);
+    atomic_writes_close(&lu->atomic_writes);
     pthread_cond_destroy(&lu->jobs_are_over);
     pthread_mutex_destroy(&lu->mutex);
     backing_close(lu->backing);

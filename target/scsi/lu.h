@@ -10,6 +10,7 @@
 #pragma once
 
 #include "backing/backing.h"
+#include "target/scsi/atomic_write.h"
 #include "target/scsi/gate.h"
 #include "target/scsi/identity.h"
 #include "target/scsi/nexus.h"
@@ -63,6 +64,7 @@ struct lu {
     _Atomic unsigned resets; /* counts them: what a reset discards, it need not look for */
     struct sanitize sanitize;
     struct thin thin;
+    struct atomic_writes atomic_writes;
     _Atomic bool is_closing; /* no slice of a lu_job follows */
     unsigned jobs;           /* under way; under `mutex` */
     pthread_cond_t jobs_are_over;

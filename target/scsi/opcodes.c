@@ -22,6 +22,7 @@
 #define VERIFY_STEPS .out = sbc_verify_out, .let_go = sbc_verify_let_go
 #define UPDATE_STEPS .out = sbc_update_out, .let_go = sbc_update_let_go
 #define CAW_STEPS    .out = sbc_compare_and_write_out, .let_go = sbc_compare_and_write_let_go
+#define ATOMIC_STEPS .out = sbc_write_atomic_out, .let_go = sbc_write_atomic_let_go
 #define SAME_STEPS   .out = sbc_write_same_out, .let_go = sbc_write_same_let_go
 #define UNMAP_STEPS  .out = sbc_unmap_out, .let_go = sbc_unmap_let_go
 #define ERASE_STEPS  .let_go = sbc_sanitize_let_go
@@ -151,6 +152,8 @@ const struct opcode_row opcode_table[] = {
         sbc_synchronize_cache,       DATA_NONE, LBA_16,   RSV_WRITES,  UA_REPORT, MEDIUM, 16, ONE_STEP,     0x06, FF8, FF4, GROUP, 0),
     ROW(0x93, NO_SA, "WRITE SAME(16)",
         sbc_write_same,              DATA_OUT,  LBA_16_SAME, RSV_WRITES, UA_REPORT, WRITES | NEEDS_VAAI, 16, SAME_STEPS, 0x09, FF8, FF4, GROUP, 0),
+    ROW(0x9c, NO_SA, "WRITE ATOMIC(16)",
+        sbc_write_atomic,            DATA_OUT,  LBA_ATOMIC, RSV_WRITES, UA_REPORT, WRITES, 16, ATOMIC_STEPS, 0x18, FF8, 0, 0, FF2, GROUP, 0),
     ROW(0x9e, 0x10,  "READ CAPACITY(16)",
         sbc_read_capacity_16,        DATA_IN,   LBA_NONE, RSV_ALLOWED, UA_REPORT, LOADED, 16, ONE_STEP,     0x10, 0, 0, 0, 0, 0, 0, 0, 0, FF4, 0, 0),
     ROW(0x9e, 0x12,  "GET LBA STATUS",
@@ -245,9 +248,10 @@ enum reservation_class opcode_reservation(const struct opcode_row *row, const ui
 bool opcode_range(const struct opcode_row *row, const uint8_t *cdb, struct cdb_range *range)
 {
     static const enum cdb_format formats[] = {
-        [LBA_6] = CDB_FORMAT_6,        [LBA_10] = CDB_FORMAT_10,   [LBA_12] = CDB_FORMAT_12,
-        [LBA_16] = CDB_FORMAT_16,      [LBA_CAW] = CDB_FORMAT_CAW, [LBA_10_SAME] = CDB_FORMAT_10,
-        [LBA_16_SAME] = CDB_FORMAT_16,
+        [LBA_6] = CDB_FORMAT_6,        [LBA_10] = CDB_FORMAT_10,
+        [LBA_12] = CDB_FORMAT_12,      [LBA_16] = CDB_FORMAT_16,
+        [LBA_CAW] = CDB_FORMAT_CAW,    [LBA_10_SAME] = CDB_FORMAT_10,
+        [LBA_16_SAME] = CDB_FORMAT_16, [LBA_ATOMIC] = CDB_FORMAT_ATOMIC,
     };
 
     if (row->lba == LBA_NONE)

@@ -34,6 +34,7 @@ enum lba_rule {
     LBA_12,
     LBA_16,
     LBA_CAW,
+    LBA_ATOMIC,
     LBA_10_SAME, /* WRITE SAME: one block comes, however many are written */
     LBA_16_SAME,
 };

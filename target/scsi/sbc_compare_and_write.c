@@ -6,15 +6,15 @@
  * page cache allows it. Until the write is begun an abort leaves nothing done; once it is begun the
  * command ends with it, and so does the answer to the abort.
  *
- * The write is one system call, and what it has put into the page cache outlives kill -9. The
- * kernel looks for a fatal signal between two pages of a buffered write, never within one. So a
- * range that crosses no 4 KiB boundary of the image (ESX's lock records: one block, or eight that
- * are aligned) is all or nothing against kill -9 too; a longer one may end at a page, on file
- * systems whose page cache works page by page.
+ * kill -9 leaves all or nothing too (atomic_write.h). The kernel looks for a fatal signal between
+ * two pages of a buffered write, never within one, so a range that crosses no 4 KiB boundary of the
+ * image (ESX's lock records: one block, or eight that are aligned) is one write, inline; a longer
+ * one goes through the unit's journal.
  */
 #include "target/scsi/handlers.h"
 
 #include "proto/cdb.h"
+#include "target/scsi/atomic_write.h"
 #include "target/scsi/compare.h"
 #include "target/scsi/limits.h"
 #include "target/scsi/medium.h"
@@ -24,6 +24,7 @@
 
 struct caw {
     struct medium medium;
+    struct atomic_write atomic;
     struct buffer *buffer; /* what the medium says */
     struct burst *burst;   /* the half to compare with, then the half to write */
     uint64_t offset_bytes;
@@ -65,7 +66,7 @@ static void caw_write(struct command *command, struct caw *caw)
 {
     struct burst *burst = caw->burst;
 
-    if (!caw->is_durable) {
+    if (!caw->is_durable && atomic_write_is_simple(caw->offset_bytes, caw->half_bytes)) {
         const struct iovec iov = { burst->data + caw->half_bytes, caw->half_bytes };
         int error = backing_try_write(command->lu->backing, &iov, 1, caw->offset_bytes);
         if (error != -EAGAIN)
@@ -84,7 +85,7 @@ static void caw_write(struct command *command, struct caw *caw)
         .offset_bytes = caw->offset_bytes,
     };
     caw->is_on_disk = true;
-    medium_submit(&caw->medium, caw_written);
+    atomic_write_submit(&caw->atomic, &caw->medium, caw_written);
 }
 
 static void caw_compare(struct command *command, struct caw *caw, int error)

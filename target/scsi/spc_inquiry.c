@@ -56,6 +56,9 @@ static void build_block_limits(struct builder *out, const struct command *comman
         .write_same_max = has_write_same ? LIMIT_WRITE_SAME_BLOCKS : 0,
         .unmap_max = has_unmap ? LIMIT_UNMAP_BLOCKS : 0,
         .unmap_descriptors_max = has_unmap ? LIMIT_UNMAP_DESCRIPTORS : 0,
+        .atomic_max = !lu->is_readonly && opcode_exists(0x9c, OPCODE_NO_SA)
+                          ? limit_atomic_blocks(lu->block_bytes)
+                          : 0,
         .unmap_granularity = has_unmap ? LIMIT_UNMAP_GRANULARITY_BYTES / lu->block_bytes : 0,
     };
 

@@ -332,6 +332,9 @@ void rig_clear_unit_attentions(struct rig *rig)
 
 void rig_close(struct rig *rig)
 {
+    char journal[sizeof rig->path + 16];
+
+    snprintf(journal, sizeof journal, "%s.nestor-journal", rig->path);
     nexus_close(&rig->other);
     nexus_close(&rig->nexus);
     scsi_worker_close(&rig->worker);
@@ -343,4 +346,5 @@ void rig_close(struct rig *rig)
     job_pool_destroy(rig->jobs);
     ev_loop_destroy(rig->loop);
     unlink(rig->path);
+    unlink(journal); /* made when it was needed */
 }

@@ -59,6 +59,7 @@ static void put_range(const struct opcode_row *row, uint8_t cdb[16], uint64_t lb
         cdb[13] = blocks;
         break;
     case LBA_CAW:
+    case LBA_ATOMIC:
         put_be64(cdb + 2, lba);
         cdb[13] = blocks;
         break;
@@ -196,7 +197,7 @@ static void test_ranges_end_with_the_unit(void **state)
         assert_int_equal(sense_of(cdb, RIG_BLOCK_BYTES), SENSE_CODE(0x5, 0x21, 0x00));
         put_range(row, cdb, RIG_BLOCKS + 1, 0);
         assert_int_equal(sense_of(cdb, 0), SENSE_CODE(0x5, 0x21, 0x00));
-        if (row->lba == LBA_16 || row->lba == LBA_16_SAME || row->lba == LBA_CAW) {
+        if (row->cdb_len == 16) {
             put_range(row, cdb, UINT64_MAX, 1); /* the sum wraps to 0 */
             assert_int_equal(sense_of(cdb, RIG_BLOCK_BYTES), SENSE_CODE(0x5, 0x21, 0x00));
         }

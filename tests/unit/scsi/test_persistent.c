@@ -324,6 +324,7 @@ static const struct {
     { "ACAAC", { 0x90 }            }, /* PRE-FETCH(16) */
     { "CCACC", { 0x91 }            }, /* SYNCHRONIZE CACHE(16) */
     { "CCACC", { 0x93 }            }, /* WRITE SAME(16) */
+    { "CCACC", { 0x9c }            }, /* WRITE ATOMIC(16) */
     { "AAAAA", { 0x9e, 0x10 }      }, /* READ CAPACITY(16) */
     { "ACAAC", { 0x9e, 0x12 }      }, /* GET LBA STATUS */
     { "AAAAA", { 0xa0 }            }, /* REPORT LUNS */
