@@ -92,7 +92,7 @@ def measure(name, mkfs):
                 took = time.monotonic() - began
             subprocess.run(["sync", "-f", str(mount)], check=False)
             grown = used(mount) - before
-    print(f"{name:6} {COPIED / GIB:5.1f} GiB in {took:7.2f} s ({commands} commands), "
+    print(f"{name:6} {COPIED / GIB:5.1f} GiB in {took:7.3f} s ({commands} commands), "
           f"allocated before {before / GIB:6.2f} GiB, after {(before + grown) / GIB:6.2f} GiB")
 
 

@@ -415,10 +415,10 @@ static void test_xfs_shares_within_an_image_and_the_middle_of_odd_ranges(void **
     close_image(image);
 }
 
-#define EVERYWHERE(test)                                                                           \
-    cmocka_unit_test_setup_teardown(test, on_ext4, away),                                          \
-        cmocka_unit_test_setup_teardown(test, on_tmpfs, away),                                     \
-        cmocka_unit_test_setup_teardown(test, on_xfs, away)
+#define EVERYWHERE(name)                                                                           \
+    cmocka_unit_test_setup_teardown(name, on_ext4, away),                                          \
+        cmocka_unit_test_setup_teardown(name, on_tmpfs, away),                                     \
+        cmocka_unit_test_setup_teardown(name, on_xfs, away)
 
 int main(void)
 {
