@@ -4,8 +4,8 @@ import json
 import re
 import socket
 
-from nestor import (Daemon, Failure, HeldSession, expect, expect_in, iscsi_ls, lun, must_run, run,
-                    target, tool, wait_until)
+from nestor import (Daemon, Failure, HeldSession, binary, expect, expect_in, iscsi_ls, lun, must_run,
+                    run, target, tool, wait_until)
 
 GIB = 1 << 30
 
@@ -128,8 +128,41 @@ def e2e_status_and_lists_tell_of_targets_luns_and_sessions():
 
 
 def e2e_metrics_are_text_for_prometheus():
+    sample = re.compile(r'(nestor_[a-z_]+)(?:\{[a-z]+="[^"]*"(?:,[a-z]+="[^"]*")*\})? \d+')
     with Daemon() as daemon:
-        expect_in("metrics", "# TYPE nestor_", daemon.ctl("metrics"))
+        session = HeldSession(daemon)
+        session.write("0xa5")
+        said = daemon.ctl("metrics")
+        described = None
+        for line in said.splitlines():
+            if line.startswith("# TYPE "):
+                described = line.split()[2]
+            elif not line.startswith("# HELP "):
+                found = sample.fullmatch(line)
+                if not found or found.group(1) != described:
+                    raise Failure(f"not a sample of {described}: {line}")
+        labels = f'{{target="{daemon.name}",lun="0"}}'
+        expect_in("bytes", f"nestor_lun_written_bytes_total{labels} {1 << 20}\n", said)
+        expect_in("size", f"nestor_lun_size_bytes{labels} {64 << 20}\n", said)
+        expect_in("sessions", f'nestor_target_sessions{{target="{daemon.name}"}} 1\n', said)
+        expect_in("the session", f'nestor_session_written_bytes_total{{target="{daemon.name}",'
+                  'initiator="iqn.', said)
+        session.close()
+
+
+def e2e_host_check_needs_no_daemon():
+    done = run(binary("nestorctl"), "--socket", "/nonexistent", "host", "check")
+    expect("exit status", 0, done.returncode)
+    for generation in ("3.0, 3.5", "4.0, 4.1", "5.0 to 6.5", "6.7, 7", "8"):
+        expect_in("the table", f"\n{generation} ", done.stdout)
+
+
+def e2e_howto_tells_the_acceleration_that_the_luns_have():
+    with Daemon([target(lun(0, size="64M"), lun(1, size="64M", vaai=False))]) as daemon:
+        said = daemon.ctl("esx", "howto", daemon.name, "--esx", "5+")
+        expect_in("what is accelerated", "# LUN 0: ATS, Clone, Zero, Delete; LUN 1: nothing", said)
+        expect_in("the port", "the lines below ask at port 3260",
+                  daemon.ctl("esx", "howto", daemon.name, "--esx", "3"))
 
 
 def e2e_dropped_session_comes_back():
