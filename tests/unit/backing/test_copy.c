@@ -415,10 +415,8 @@ static void test_xfs_shares_within_an_image_and_the_middle_of_odd_ranges(void **
     close_image(image);
 }
 
-#define EVERYWHERE(name)                                                                           \
-    cmocka_unit_test_setup_teardown(name, on_ext4, away),                                          \
-        cmocka_unit_test_setup_teardown(name, on_tmpfs, away),                                     \
-        cmocka_unit_test_setup_teardown(name, on_xfs, away)
+#define ON(setup, test)  cmocka_unit_test_setup_teardown(test, setup, away)
+#define EVERYWHERE(test) ON(on_ext4, test), ON(on_tmpfs, test), ON(on_xfs, test)
 
 int main(void)
 {
@@ -428,10 +426,9 @@ int main(void)
         EVERYWHERE(test_overlapping_ranges_copy_as_if_read_before),
         EVERYWHERE(test_a_source_that_shrank_is_an_error_and_no_zeros),
         EVERYWHERE(test_nothing_outside_of_an_image_is_touched),
-        cmocka_unit_test_setup_teardown(test_between_file_systems_bytes_move, on_tmpfs, away),
-        cmocka_unit_test_setup_teardown(test_xfs_shares_the_blocks, on_xfs, away),
-        cmocka_unit_test_setup_teardown(
-            test_xfs_shares_within_an_image_and_the_middle_of_odd_ranges, on_xfs, away),
+        ON(on_tmpfs, test_between_file_systems_bytes_move),
+        ON(on_xfs, test_xfs_shares_the_blocks),
+        ON(on_xfs, test_xfs_shares_within_an_image_and_the_middle_of_odd_ranges),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -398,9 +398,9 @@ static void test_an_abort_during_the_flush_waits_for_it(void **state)
     fake_free(&copy);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, copy_setup, copy_teardown)
-#define WRITETHROUGH(name)                                                                         \
-    cmocka_unit_test_setup_teardown(name, copy_setup_writethrough, copy_teardown)
+#define WITH(setup, test)  cmocka_unit_test_setup_teardown(test, setup, copy_teardown)
+#define TEST(test)         WITH(copy_setup, test)
+#define WRITETHROUGH(test) WITH(copy_setup_writethrough, test)
 
 int main(void)
 {

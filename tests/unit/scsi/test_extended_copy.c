@@ -364,9 +364,9 @@ static void test_a_disk_that_fails_tells_which_segment_and_side(void **state)
     assert_int_equal(answer.sense[19 + 12], 0x11);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, copy_setup, copy_teardown)
-#define WRITETHROUGH(name)                                                                         \
-    cmocka_unit_test_setup_teardown(name, copy_setup_writethrough, copy_teardown)
+#define WITH(setup, test)  cmocka_unit_test_setup_teardown(test, setup, copy_teardown)
+#define TEST(test)         WITH(copy_setup, test)
+#define WRITETHROUGH(test) WITH(copy_setup_writethrough, test)
 
 int main(void)
 {
