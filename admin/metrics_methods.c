@@ -120,7 +120,7 @@ static const struct lun_metric lun_metrics[] = {
     COUNTER(read_bytes, "lun_read_bytes_total", "Bytes that were read."),
     COUNTER(written_bytes, "lun_written_bytes_total", "Bytes that were written."),
     COUNTER(others, "lun_others_total", "Commands that are neither read nor write."),
-    COUNTER(errors, "lun_errors_total", "Commands that ended in CHECK CONDITION."),
+    COUNTER(errors, "lun_errors_total", "Commands that failed, but for conflicts and miscompares."),
     COUNTER(conflicts, "lun_reservation_conflicts_total", "Commands that ended in RESERVATION CONFLICT."),
     COUNTER(ats_ok, "lun_ats_total", "COMPARE AND WRITE that found what it compared with, and wrote."),
     COUNTER(ats_miscompare, "lun_ats_miscompares_total", "COMPARE AND WRITE that found something else."),

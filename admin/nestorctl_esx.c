@@ -10,9 +10,7 @@
 
 #define DEFAULT_PORT "3260" /* RFC 7143 13.8: when none is said */
 
-enum { ADDRESS_CAP = 64 };
-
-enum { VALUES = 5, VAAI_CAP = 300 };
+enum { ADDRESS_CAP = 64, VALUES = 5, VAAI_CAP = 300 };
 
 /* One line to type: {A} is the address, {P} the port, {T} the target's name, {U} the CHAP user, {V}
  * what the LUNs accelerate. */
@@ -109,12 +107,25 @@ static bool find_own_address(char address[ADDRESS_CAP])
     return is_found;
 }
 
-/* The first portal decides the port; the address is what was said, the portal's, or this machine's.
- */
+/* The first portal that every generation can ask at, else the first; NULL: there is none. */
+static const char *choose_portal(const json_t *portals)
+{
+    for (size_t i = 0; i < json_array_size(portals); i++) {
+        const char *portal = json_string_value(json_array_get(portals, i));
+        char address[ADDRESS_CAP], port[8];
+
+        split_portal(portal, address, port);
+        if (strcmp(port, DEFAULT_PORT) == 0)
+            return portal;
+    }
+    return json_string_value(json_array_get(portals, 0));
+}
+
+/* The portal decides the port; the address is what was said, the portal's, or this machine's. */
 static void choose_address(const json_t *result, const json_t *own, char address[ADDRESS_CAP],
                            char port[8])
 {
-    const char *portal = json_string_value(json_array_get(json_object_get(result, "portals"), 0));
+    const char *portal = choose_portal(json_object_get(result, "portals"));
     const char *said = text_of(own, "address");
 
     split_portal(portal ? portal : "0.0.0.0:" DEFAULT_PORT, address, port);

@@ -217,6 +217,19 @@ static void test_howto_warns_generations_that_cannot_be_told_a_port(void **state
     }
 }
 
+static void test_howto_takes_the_portal_that_every_generation_can_ask(void **state)
+{
+    char *text = print_howto("{\"target\":\"iqn.a:b\","
+                             "\"portals\":[\"10.0.0.8:3261\",\"10.0.0.9:3260\"]}",
+                             "{}");
+
+    (void)state;
+    assert_non_null(strstr(text, "-a 10.0.0.9:3260 "));
+    assert_non_null(strstr(text, "vmkiscsi-tool -D -a 10.0.0.9 "));
+    assert_null(strstr(text, "listens on"));
+    free(text);
+}
+
 static void test_metrics_are_printed_line_by_line_and_clean(void **state)
 {
     json_t *result = json_pack("{s:s}", "text", "# TYPE a gauge\na{b=\"\x1b[2J\"} 1\n");
@@ -246,6 +259,7 @@ int main(void)
         cmocka_unit_test(test_howto_takes_the_address_that_was_said),
         cmocka_unit_test(test_howto_tells_only_what_the_luns_support),
         cmocka_unit_test(test_howto_warns_generations_that_cannot_be_told_a_port),
+        cmocka_unit_test(test_howto_takes_the_portal_that_every_generation_can_ask),
         cmocka_unit_test(test_metrics_are_printed_line_by_line_and_clean),
     };
 
