@@ -273,6 +273,11 @@ def e2e_conforms_in_write16():
 
 
 @limit(120)
+def e2e_conforms_in_write_atomic16():
+    conforms("WriteAtomic16")
+
+
+@limit(120)
 def e2e_conforms_in_write_same10():
     # WSNZ is told. The tests of unaligned ranges want several blocks in a physical one.
     conforms("WriteSame10", may_skip=("ZeroBlocks",), physical_block_size=4096)
