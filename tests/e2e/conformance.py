@@ -1,82 +1,171 @@
-"""libiscsi's conformance tests: a test of ours a family, each test of theirs in its own process.
+"""libiscsi's conformance tests: a test of ours a family, each test of theirs in a process of its own.
 
-A test of theirs passes, fails or is skipped because the LUN says that it has no such thing. A skip that
-isn't listed here with its reason is a failure: it would hide that a feature was lost.
+What is expected stands here, once: scripts/conformance runs the same tests on the same LUNs and writes
+docs/conformance.md. A test of theirs must pass on one of the LUNs that its family runs on and fail on
+none. What doesn't is listed in EXCUSES with its reason; a skip that isn't would hide a lost feature.
 """
 
 import re
 import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
 
-from nestor import SLOWNESS, Daemon, Failure, limit, lun, must_run, target, tool
+from nestor import SLOWNESS, Daemon, Failure, expect, expect_in, limit, lun, must_run, target, tool
 
 TEST_SECONDS = 30
+LUN_BYTES = 1 << 30
+
+# What each LUN says in the config besides its number and path
+LUNS = {
+    "default": {},
+    "512e": {"physical_block_size": 4096},
+    "readonly": {"readonly": True},
+    "removable": {"removable": True},
+}
+
+# The families with tests that skip themselves on the default LUN, and the LUN on which they run
+ALSO_ON = {
+    "CompareAndWrite": "512e",  # several logical blocks in a physical one
+    "Unmap": "512e",
+    "WriteSame10": "512e",
+    "WriteSame16": "512e",
+    "ReadOnly": "readonly",
+    "NoMedia": "removable",
+    "PreventAllow": "removable",
+    "StartStopUnit": "removable",
+}
 
 
-def tests_of(family):
-    """The family's tests, SCSI.Read10.Simple and so on, as iscsi-test-cu lists them."""
-    listed = must_run(tool("iscsi-test-cu"), "-l").split()
-    suites = ("iSCSI",) if family.startswith("iSCSI") else ("SCSI", "ALL")
-    for suite in suites:
-        found = [t for t in listed if re.fullmatch(rf"{suite}\.{family}\.[^.]+", t)]
-        if found:
-            return found
-    raise Failure(f"iscsi-test-cu has no family {family}")
+@dataclass
+class Excuse:
+    """Why a test of theirs may end otherwise than passed."""
+
+    outcome: str  # "skipped" or "failed"
+    reason: str
+    assertion: str = ""  # a failed one is excused only where all that failed say this
+    is_unsteady: bool = False  # how it ends hangs on the speed of the disk: e2e leaves it out
 
 
-def run_test(daemon, test, urls, but=None):
-    """(how it ended, why): "passed", "skipped" or "FAILED", and the lines that tell.
+NO_CRYPTO_ERASE = "nothing is encrypted, so there is no key to forget; the rest of the test runs"
+WRITE_SAME_NON_ZERO = "VPD page B0h tells WSNZ=1: zero blocks are refused, as ESX wants it"
 
-    `but` is the text of an assertion that may fail: a test in which only that one did has passed.
-    """
-    command = ["timeout", "-k", "1", str(TEST_SECONDS * SLOWNESS), tool("iscsi-test-cu"), "-d", "-v",
-               "-f", "-t", test, *urls]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", cwd=daemon.dir)
-    said = done.stdout + done.stderr
-    # the test's own words; its first assertions tell more than the thousandth
-    words = "\n".join(said[said.find("Suite:"):].split("Run Summary")[0].splitlines()[:15])
-    if done.returncode == 124:
-        return "FAILED", f"not done within {TEST_SECONDS * SLOWNESS} s\n{words}"
-    tests = re.search(r"^\s+tests\s+(\d+)\s+(\d+)\s+(\d+)\s+(\d+)", said, re.M)
-    if not tests or tests.group(2) == "0" or tests.group(1) != tests.group(2):
-        return "FAILED", f"exit status {done.returncode}, not all ran\n{words}"
-    failed = re.findall(r"^\s+\d+\. \S+:\d+\s+- (.*)$", said, re.M)
-    if any(but is None or but not in assertion for assertion in failed) or (
-            done.returncode != 0 and not failed):
-        return "FAILED", f"exit status {done.returncode}\n{words}"
-    skipped = re.search(r"\[SKIPPED\] *(.*)", said)
-    if skipped:
-        return "skipped", skipped.group(1)
-    return "passed", ""
+EXCUSES = {
+    "WriteSame10.ZeroBlocks": Excuse("skipped", WRITE_SAME_NON_ZERO),
+    "WriteSame16.ZeroBlocks": Excuse("skipped", WRITE_SAME_NON_ZERO),
+    "Sanitize.CryptoErase": Excuse("skipped", NO_CRYPTO_ERASE.partition(";")[0]),
+    "Sanitize.Readonly": Excuse("skipped", NO_CRYPTO_ERASE),
+    "Sanitize.Reservations": Excuse("skipped", NO_CRYPTO_ERASE),
+    "Sanitize.Reset": Excuse(
+        "failed", "it looks three seconds after it asked for an overwrite with zeros, and wants it still "
+        "going on; here it is over. That an operation outlives all that this test does is tested in "
+        "tests/e2e/sanitize.py", is_unsteady=True),
+    "iSCSITMF.AbortTaskSimpleAsync": Excuse(
+        "failed", "when the write was answered before the ABORT TASK came, nestor says Function complete "
+        "and not Task does not exist, since ESX closes the connection at that (docs/esx.md); the test "
+        "takes it for a write that was both answered and aborted",
+        assertion="CU_ASSERT_EQUAL(state.wr_good,0)"),
+    "iSCSITMF.LUNResetSimpleAsync": Excuse(
+        "failed", "alone it fails on any target, see below; after AbortTaskSimpleAsync it passes",
+        assertion="CU_ASSERT_EQUAL(reconnect_succeeded,1)"),
+}
 
 
-def conforms(family, may_skip=(), but=None, whole=False, multipath=False, **keys):
-    """Runs the family's tests, shows a row each, and fails when one did or was skipped unlisted.
+@dataclass
+class Result:
+    outcome: str  # "passed", "skipped" or "failed"
+    why: str = ""
+    assertions: int = 0
+    failed: list = field(default_factory=list)  # the assertions that did, as text
 
-    whole    the family in one process: its tests need each other
-    keys     of the LUN, such as readonly=True
-    """
-    faults = []
-    daemon = Daemon([target(lun(0, **keys))])
+
+def families():
+    """{family: [its tests]} as iscsi-test-cu lists them, each once."""
+    found = {}
+    for name in must_run(tool("iscsi-test-cu"), "-l").split():
+        if match := re.fullmatch(r"ALL\.([^.]+)\.([^.]+)", name):
+            found.setdefault(match.group(1), []).append(match.group(2))
+    return found
+
+
+def luns_of(family):
+    """The names of the LUNs that a family runs on, the default one first."""
+    return ["default"] + ([ALSO_ON[family]] if family in ALSO_ON else [])
+
+
+def lun_daemon(name):
+    """A daemon, not started, with one LUN of this name in LUNS."""
+    daemon = Daemon([target(lun(0, **LUNS[name]))])
     with open(daemon.image(), "wb") as image:
-        image.truncate(1 << 30)
-    with daemon:
-        urls = [daemon.url(0)] * (2 if multipath else 1)
-        tests = tests_of(family)
-        for test in [tests[0].rpartition(".")[0]] if whole else tests:
-            name = test.split(".")[-1]
-            result, why = run_test(daemon, test, urls, but)
-            daemon.expect_serving()
-            print(f"note: {name:28} {result} {why if result == 'skipped' else ''}".rstrip())
-            if result == "FAILED" or (result == "skipped" and name not in may_skip):
-                faults.append(f"{test}: {result}: {why}")
+        image.truncate(LUN_BYTES)
+    return daemon
+
+
+def run_theirs(test, url, folder):
+    """Runs "Family.Test" (or a whole "Family") at a URL, by two paths; gives its Result."""
+    command = ["timeout", "-k", "1", str(TEST_SECONDS * SLOWNESS), tool("iscsi-test-cu"), "-d", "-S", "-v",
+               "-f", "-t", f"ALL.{test}", url, url]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", cwd=folder)
+    said = done.stdout + done.stderr
+    # the tests' own words; their first assertions tell more than the thousandth
+    words = said[said.find("Suite:"):].split("Run Summary")[0]
+    shown = "\n".join(words.splitlines()[:15])
+    failed = re.findall(r"^\s+\d+\. (\S+:\d+\s+- .*)$", words, re.M)
+    tests = re.search(r"^\s+tests\s+(\d+)\s+(\d+)\s+(\d+)\s+(\d+)", said, re.M)
+    asserts = re.search(r"^\s+asserts\s+(\d+)", said, re.M)
+    count = int(asserts.group(1)) if asserts else 0
+    if done.returncode == 124:
+        return Result("failed", f"not done within {TEST_SECONDS * SLOWNESS} s\n{shown}", count)
+    all_ran = tests and int(tests.group(1)) == int(tests.group(2)) > 0
+    if done.returncode != 0 or failed or not all_ran:
+        return Result("failed", f"exit status {done.returncode}\n{shown}", count, failed)
+    # what comes after its result is said by the client's own cleaning up
+    own = re.split(r"(?<!\[)\b(?:passed|FAILED)\b", words)[0]
+    skipped = re.search(r"\[SKIPPED\] *(.*)", own)
+    if skipped:
+        return Result("skipped", skipped.group(1), count)
+    return Result("passed", "", count)
+
+
+def is_excused(name, result):
+    excuse = EXCUSES.get(name)
+    return bool(excuse and excuse.outcome == result.outcome and
+                (result.outcome == "skipped" or not excuse.assertion or
+                 (result.failed and all(excuse.assertion in text for text in result.failed))))
+
+
+def faults_of(name, results):
+    """What is wrong with the results of a test, {LUN: Result}: one line for each fault."""
+    faults = [f"{name} on {where}: {result.why}" for where, result in results.items()
+              if result.outcome == "failed" and not is_excused(name, result)]
+    if not faults and all(result.outcome == "skipped" for result in results.values()):
+        faults = [f"{name}: skipped everywhere: {result.why}" for result in results.values()
+                  if not is_excused(name, result)]
+    elif EXCUSES.get(name, Excuse("failed", "")).outcome == "skipped":
+        faults.append(f"{name}: excused from running, and it runs")
+    return faults
+
+
+def conforms(family):
+    """Runs the family's tests, shows a row each, and fails when one is not as it should be."""
+    tests = [test for test in families()[family]
+             if not (f"{family}.{test}" in EXCUSES and EXCUSES[f"{family}.{test}"].is_unsteady)]
+    results = {test: {} for test in tests}
+    for where in luns_of(family):
+        with lun_daemon(where) as daemon:
+            for test in tests:
+                result = run_theirs(f"{family}.{test}", daemon.url(0), daemon.dir)
+                daemon.expect_serving()
+                results[test][where] = result
+                print(f"note: {test:28} {where:10} {result.outcome} "
+                      f"{result.why if result.outcome == 'skipped' else ''}".rstrip())
+    faults = [fault for test in tests for fault in faults_of(f"{family}.{test}", results[test])]
     if faults:
         raise Failure("\n".join(faults))
 
 
 @limit(120)
 def e2e_conforms_in_compare_and_write():
-    # one of theirs wants several logical blocks in a physical one
-    conforms("CompareAndWrite", physical_block_size=4096)
+    conforms("CompareAndWrite")
 
 
 @limit(120)
@@ -126,9 +215,7 @@ def e2e_conforms_in_prefetch16():
 
 @limit(120)
 def e2e_conforms_in_prevent_allow():
-    # they prevent the removal of media, and a LUN has none that can be removed
-    conforms("PreventAllow", may_skip=("Simple", "Eject", "ITNexusLoss", "Logout", "WarmReset",
-                                       "ColdReset", "LUNReset", "2ITNexuses"))
+    conforms("PreventAllow")
 
 
 @limit(120)
@@ -208,7 +295,7 @@ def e2e_conforms_in_read_defect_data12():
 
 @limit(120)
 def e2e_conforms_in_read_only():
-    conforms("ReadOnly", readonly=True)
+    conforms("ReadOnly")
 
 
 @limit(120)
@@ -221,15 +308,14 @@ def e2e_conforms_in_report_supported_opcodes():
     conforms("ReportSupportedOpcodes")
 
 
-@limit(120)
+@limit(240)
 def e2e_conforms_in_reserve6():
     conforms("Reserve6")
 
 
 @limit(120)
 def e2e_conforms_in_start_stop_unit():
-    # Simple ejects the medium of a removable disk
-    conforms("StartStopUnit", may_skip=("Simple",))
+    conforms("StartStopUnit")
 
 
 @limit(120)
@@ -273,20 +359,13 @@ def e2e_conforms_in_write16():
 
 
 @limit(120)
-def e2e_conforms_in_write_atomic16():
-    conforms("WriteAtomic16")
-
-
-@limit(120)
 def e2e_conforms_in_write_same10():
-    # WSNZ is told. The tests of unaligned ranges want several blocks in a physical one.
-    conforms("WriteSame10", may_skip=("ZeroBlocks",), physical_block_size=4096)
+    conforms("WriteSame10")
 
 
 @limit(120)
 def e2e_conforms_in_write_same16():
-    # WSNZ is told. The tests of unaligned ranges want several blocks in a physical one.
-    conforms("WriteSame16", may_skip=("ZeroBlocks",), physical_block_size=4096)
+    conforms("WriteSame16")
 
 
 @limit(120)
@@ -302,6 +381,21 @@ def e2e_conforms_in_write_verify12():
 @limit(120)
 def e2e_conforms_in_write_verify16():
     conforms("WriteVerify16")
+
+
+@limit(240)
+def e2e_conforms_in_sanitize():
+    conforms("Sanitize")
+
+
+@limit(120)
+def e2e_conforms_in_write_atomic16():
+    conforms("WriteAtomic16")
+
+
+@limit(120)
+def e2e_conforms_in_multipath_io():
+    conforms("MultipathIO")
 
 
 @limit(120)
@@ -321,12 +415,23 @@ def e2e_conforms_in_iscsi_residuals():
 
 @limit(120)
 def e2e_conforms_in_iscsi_tmf():
-    # Two things of theirs: the second test reads a variable that the first one's answer sets, so that
-    # alone it fails on any target; and the first takes Function Complete for a write that was already
-    # answered as wrong. ESX closes the connection when it gets "task does not exist" there.
-    conforms("iSCSITMF", whole=True, but="CU_ASSERT_EQUAL(state.wr_good,0)")
+    conforms("iSCSITMF")
 
 
 @limit(120)
-def e2e_conforms_in_multipath_io():
-    conforms("MultipathIO", multipath=True)
+def e2e_a_lun_reset_conforms_after_an_aborted_task():
+    # the two of iSCSITMF in one process: alone the second fails on any target
+    with lun_daemon("default") as daemon:
+        result = run_theirs("iSCSITMF", daemon.url(0), daemon.dir)
+    if result.outcome != "passed":
+        expect("only what is excused of the other one", True,
+               is_excused("iSCSITMF.AbortTaskSimpleAsync", result))
+        expect_in("the client", "LUNResetSimpleAsync ...passed", result.why)
+
+
+def e2e_every_test_of_theirs_is_run_here():
+    theirs = families()
+    here = set(re.findall(r'^    conforms\("(\w+)"\)$', Path(__file__).read_text(), re.M))
+    expect("families that no test here runs", [], sorted(set(theirs) - here))
+    names = {f"{family}.{test}" for family, tests in theirs.items() for test in tests}
+    expect("excuses for tests that are not there", [], sorted(set(EXCUSES) - names))

@@ -1,6 +1,5 @@
-"""SANITIZE: libiscsi's tests of it, and that resets do not end an operation that has begun."""
+"""SANITIZE: that resets do not end an operation that has begun, and whom it makes wait."""
 
-from conformance import run_test, tests_of
 from initiator import ABORT_TASK_SET, LUN_RESET, TARGET_WARM_RESET, Initiator
 from nestor import Daemon, Failure, alone, limit, lun, target, wait_until
 from task import CHECK_CONDITION, TEST_UNIT_READY, inquiry, pattern, read10, write10
@@ -11,33 +10,11 @@ IMMED_ERASE = bytes([0x48, 0x82]) + bytes(8)
 IN_PROGRESS = (0x02, 0x04, 0x1B)
 UNIT_ATTENTION = 0x06
 
-# Nothing is encrypted, so there is no key to forget. Reset takes for granted how slow the disk is, and
-# sleeps for a minute without an answer to pings: what it looks at is tested below.
-MAY_SKIP = ("CryptoErase", "CryptoEraseReserved", "Readonly", "Reservations")
-ELSEWHERE = "Reset"
-
 
 def overwrite(passes):
     """An immediate one with a byte pattern: its CDB and its list."""
     out = bytes([passes, 0, 0, 1, 0xA5])
     return bytes([0x48, 0x81]) + bytes(5) + len(out).to_bytes(2, "big") + bytes(1), out
-
-
-@limit(240)
-def e2e_conforms_in_sanitize():
-    faults = []
-    with Daemon([target(lun(0, size="256M"))]) as daemon:
-        for test in tests_of("Sanitize"):
-            name = test.rpartition(".")[2]
-            if name == ELSEWHERE:
-                continue
-            result, why = run_test(daemon, test, ["-S", daemon.url(0)])
-            daemon.expect_serving()
-            print(f"note: {name:28} {result} {why if result == 'skipped' else ''}".rstrip())
-            if result == "FAILED" or (result == "skipped" and name not in MAY_SKIP):
-                faults.append(f"{test}: {result}: {why}")
-    if faults:
-        raise Failure("\n".join(faults))
 
 
 def is_in_progress(session):
