@@ -109,7 +109,8 @@ def run_theirs(test, url, folder):
     # the tests' own words; their first assertions tell more than the thousandth
     words = said[said.find("Suite:"):].split("Run Summary")[0]
     shown = "\n".join(words.splitlines()[:15])
-    failed = re.findall(r"^\s+\d+\. (\S+:\d+\s+- .*)$", words, re.M)
+    # a crash or a later message may stand in the same line
+    failed = re.findall(r"^\s+\d+\. (\S+:\d+\s+- .*?)(?=\s+\[[A-Z]+\] |malloc\(\)|\s*$)", words, re.M)
     tests = re.search(r"^\s+tests\s+(\d+)\s+(\d+)\s+(\d+)\s+(\d+)", said, re.M)
     asserts = re.search(r"^\s+asserts\s+(\d+)", said, re.M)
     count = int(asserts.group(1)) if asserts else 0
