@@ -422,7 +422,7 @@ static int file_replay(struct backing *image, struct journal *journal,
 {
     const char *path = backing_path(journal->file);
     int owner = owner_read(journal->file, naa), number = 0;
-    struct intent intent;
+    struct intent intent = { 0 };
 
     if (owner < 0)
         return refuse(error, owner, "%s: cannot be read: %s", path, strerror(-owner));
