@@ -293,6 +293,21 @@ static void test_a_change_waits_for_a_reset_that_is_under_way(void **state)
     lab_logout(lab, &esx2);
 }
 
+/* its answer lets the last session go, and then the target: that ended the daemon */
+static void test_a_reset_may_give_the_map_back_after_its_target_is_closed(void **state)
+{
+    static struct workers workers;
+    struct scsi_target target;
+    struct lun_map *map;
+
+    (void)state;
+    assert_int_equal(scsi_target_open(&target, "iqn.2026-11.lab.nestor:unit", &workers), 0);
+    map = scsi_target_map_get(&target);
+    scsi_target_close(&target);
+    assert_int_equal(map->count, 0);
+    lun_map_put(map);
+}
+
 static void test_a_grown_unit_tells_every_nexus(void **state)
 {
     struct lab *lab = *state;
@@ -407,6 +422,7 @@ int main(void)
         TEST(test_a_removed_luns_reservation_is_gone_when_it_comes_back),
         TEST(test_all_luns_may_go),
         TEST(test_a_change_waits_for_a_reset_that_is_under_way),
+        cmocka_unit_test(test_a_reset_may_give_the_map_back_after_its_target_is_closed),
         TEST(test_a_grown_unit_tells_every_nexus),
         TEST(test_sessions_come_and_go_while_the_map_changes),
     };
