@@ -120,7 +120,7 @@ static bool transport_id_take(struct cursor *c, struct transport_id *id)
 
 static void transport_id_put(struct builder *out, const char *port)
 {
-    size_t len = strlen(port) + 1; /* our own name of it */
+    size_t len = strlen(port) + 1; /* own text: the port's name as we wrote it, with its end */
     size_t room = len < ADDITIONAL_BYTES_MIN ? ADDITIONAL_BYTES_MIN : (len + 3) / 4 * 4;
 
     uint8_t *p = builder_room(out, 4 + room);
