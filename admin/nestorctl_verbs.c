@@ -96,6 +96,10 @@ const struct verb verb_table[] = {
                    { "Read", "counters.read_bytes", CELL_SIZE }, { "Written", "counters.written_bytes", CELL_SIZE },
                    { "Other commands", "counters.others", CELL_NUMBER }, { "Errors", "counters.errors", CELL_NUMBER },
                    { "Conflicts", "counters.conflicts", CELL_NUMBER },
+                   { "ATS", "counters.ats_ok", CELL_NUMBER },
+                   { "ATS miscompares", "counters.ats_miscompare", CELL_NUMBER },
+                   { "Clones", "counters.clones", CELL_NUMBER },
+                   { "Clones failed", "counters.clones_failed", CELL_NUMBER },
                    { "Defined by", "origin", CELL_TEXT }, { "Defined at", "place", CELL_TEXT } } },
 
     { .noun = "lun", .verb = "add", .method = "lun.add",
@@ -216,7 +220,10 @@ const struct verb verb_table[] = {
                    { "READS", "reads", CELL_NUMBER }, { "WRITES", "writes", CELL_NUMBER },
                    { "READ", "read_bytes", CELL_SIZE }, { "WRITTEN", "written_bytes", CELL_SIZE },
                    { "OTHERS", "others", CELL_NUMBER }, { "ERRORS", "errors", CELL_NUMBER },
-                   { "CONFLICTS", "conflicts", CELL_NUMBER } } },
+                   { "CONFLICTS", "conflicts", CELL_NUMBER },
+                   { "ATS", "ats_ok", CELL_NUMBER },
+                   { "MISCOMPARES", "ats_miscompare", CELL_NUMBER },
+                   { "CLONES", "clones", CELL_NUMBER } } },
 
     { .noun = "metrics", .method = "metrics",
       .help = "all numbers as text for Prometheus",

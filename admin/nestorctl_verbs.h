@@ -20,7 +20,7 @@ enum argument_type {
     ARGUMENT_OWN, /* for show(), not sent; `parameter` is its name there */
 };
 
-enum { VERB_POSITIONALS_MAX = 4, VERB_OPTIONS_MAX = 16, VERB_COLUMNS_MAX = 32 };
+enum { VERB_POSITIONALS_MAX = 4, VERB_OPTIONS_MAX = 16, VERB_COLUMNS_MAX = 40 };
 
 struct argument {
     const char *name; /* "TARGET", "--path" */

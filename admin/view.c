@@ -181,12 +181,14 @@ json_t *view_lun_counters(const struct registry_lun_view *view)
 
     if (view->lu)
         lu_statistics(view->lu, &sum);
-    return json_pack("{s:o, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "target",
+    return json_pack("{s:o, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "target",
                      jsonrpc_string(view->target), "lun", (int)view->declared->lun, "reads",
                      (json_int_t)sum.reads, "writes", (json_int_t)sum.writes, "read_bytes",
                      (json_int_t)sum.read_bytes, "written_bytes", (json_int_t)sum.written_bytes,
                      "others", (json_int_t)sum.others, "errors", (json_int_t)sum.errors,
-                     "conflicts", (json_int_t)sum.conflicts);
+                     "conflicts", (json_int_t)sum.conflicts, "ats_ok", (json_int_t)sum.ats_ok,
+                     "ats_miscompare", (json_int_t)sum.ats_miscompare, "clones",
+                     (json_int_t)sum.clones, "clones_failed", (json_int_t)sum.clones_failed);
 }
 
 static json_t *view_identity(const struct identity *identity)
