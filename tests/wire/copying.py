@@ -1,4 +1,4 @@
-"""EXTENDED COPY on the wire, SPC-4 6.5 and ESX.md 1.9: within a LUN, between two, and what happens to
+"""EXTENDED COPY on the wire, SPC-4 6.5: within a LUN, between two, and what happens to
 a copy whose initiator, or whose LUN, changes its mind."""
 
 from initiator import (ABORT_TASK, INITIATOR_NAME, LUN_RESET, TEST_UNIT_READY, pattern, read10,

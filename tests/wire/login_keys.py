@@ -3,7 +3,7 @@
 from initiator import DISCOVERY_KEYS, INITIATOR_ERROR, Initiator, session
 from nestor import Daemon, Failure, expect, lun, target
 
-# What ESX 3 offers, in its order, and all that it knows (ESX.md 1.2).
+# What ESX 3 offers, in its order, and all that it knows (the Cisco login library).
 ESX3_COMMON = [
     ("HeaderDigest", "None"), ("DataDigest", "None"), ("MaxRecvDataSegmentLength", "131072"),
     ("DefaultTime2Wait", "0"), ("DefaultTime2Retain", "0"), ("ErrorRecoveryLevel", "0"),

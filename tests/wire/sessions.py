@@ -74,7 +74,7 @@ def test_a_host_that_comes_back_does_not_wait_for_what_its_old_session_never_too
 
 
 def test_nothing_of_the_old_session_is_written_after_the_new_one_began():
-    """ESX.md trap 8: an old write that lands behind a new one is silent corruption."""
+    """An old write that lands behind a new one is silent corruption."""
     with Daemon() as daemon:
         for seed in range(1, 7):
             with session(daemon, {"FirstBurstLength": "65536"}) as old:
@@ -191,7 +191,7 @@ def test_a_masked_lun_is_not_there():
 
 
 def test_lun_0_answers_without_a_disk():
-    """ESX.md 1.4: REPORT LUNS and INQUIRY at LUN 0 always work."""
+    """REPORT LUNS and INQUIRY at LUN 0 always work."""
     targets = [target(lun(3, size="1M"), lun(300, size="1M")),
                target(name="iqn.2026-11.lab.nestor:none")]
     with Daemon(targets) as daemon:

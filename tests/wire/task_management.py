@@ -39,7 +39,7 @@ def expect_attention(i, sense, lun=0):
 
 
 def test_abort_of_a_task_that_is_finished_is_complete():
-    """ESX.md 0.3: "task does not exist" makes ESX think that the target is crazy."""
+    """ESX: "task does not exist" makes ESX think that the target is crazy."""
     with Daemon() as daemon, session(daemon) as i:
         task = i.command(TEST_UNIT_READY)
         expect("response", COMPLETE, i.tmf(ABORT_TASK, rtt=task.itt, ref_cmd_sn=task.cmd_sn))
