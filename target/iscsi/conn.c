@@ -139,6 +139,9 @@ void conn_close_when_sent(struct conn *conn, const char *reason)
     conn->is_draining = true;
     conn->close_reason = reason;
     ev_io_stop(conn->worker->loop, &conn->readable);
+    /* an initiator that does not read its last answer must not keep the connection for ever */
+    conn->timer.repeat = portals_settings(conn->portals)->login_timeout_s;
+    ev_timer_again(conn->worker->loop, &conn->timer);
     conn_has_output(conn);
 }
 
@@ -578,6 +581,10 @@ static void conn_timer(struct ev_loop *loop, ev_timer *timer, int events)
     const struct portal_settings *settings = portals_settings(conn->portals);
 
     (void)events;
+    if (conn->is_draining) {
+        conn_close(conn, conn->close_reason);
+        return;
+    }
     if (conn->state != CONN_LOGGED_IN) {
         conn_close(conn, "login took too long");
         return;

@@ -7,7 +7,7 @@ import pdu as p
 from initiator import (FULL_FEATURE, OPERATIONAL, TEST_UNIT_READY, TRANSIT, Closed, Connection,
                        Failure, Initiator, TimedOut, expect_good_initiator,
                        expect_good_initiator_soon, pattern, plus, read10, session, write10)
-from nestor import Daemon, expect
+from nestor import Daemon, expect, wait_until
 from pdu import Pdu, encode_text
 
 
@@ -274,4 +274,18 @@ def test_immediate_commands_without_end_are_bounded():
                                   % (waiting, rejected))
             except Closed:
                 pass
+        expect_good_initiator(daemon)
+
+
+def test_an_initiator_that_does_not_read_its_logout_is_let_go():
+    """Its connection stayed for ever when nothing pinged it (nop_interval = 0)."""
+    with Daemon(nop_interval=0, login_timeout=1) as daemon, session(daemon) as i:
+        pieces, send_bytes = [], i.send_bytes
+        i.send_bytes = pieces.append
+        for _ in range(64):
+            i.submit(read10(0, 2048), read=1 << 20)
+        i.send(Pdu(p.LOGOUT_REQUEST, immediate=True, itt=0x7777, flags=0x80, cmd_sn=i.cmd_sn,
+                   exp_stat_sn=i.exp_stat_sn))
+        send_bytes(b"".join(pieces))  # at once: what comes behind a full queue is not read
+        wait_until(lambda: not daemon.json("session", "list")["sessions"], "the session to be gone")
         expect_good_initiator(daemon)
