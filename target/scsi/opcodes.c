@@ -181,27 +181,36 @@ const struct opcode_row opcode_table[] = {
 
 const unsigned opcode_count = sizeof opcode_table / sizeof *opcode_table;
 
-/* The first row that has this opcode or a higher one. */
-static const struct opcode_row *lower_bound(uint8_t opcode)
-{
-    unsigned low = 0, high = opcode_count;
+/* Where an opcode's rows begin, counted from 1; 0: it has none. */
+static uint8_t first_row[256];
+_Static_assert(sizeof opcode_table / sizeof *opcode_table < 256, "a row's number fits a byte");
 
-    while (low < high) {
-        unsigned middle = (low + high) / 2;
-        if (opcode_table[middle].opcode < opcode)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return opcode_table + low;
+/* Before main(), so that every command finds its row by one look and no thread sees it half made. */
+__attribute__((constructor)) static void index_rows(void)
+{
+    for (unsigned i = opcode_count; i > 0; i--)
+        first_row[opcode_table[i - 1].opcode] = (uint8_t)i;
+}
+
+/* The rows of one opcode stand together: the first, and from there the next; NULL: no more. */
+static const struct opcode_row *row_of(uint8_t opcode)
+{
+    return first_row[opcode] ? opcode_table + first_row[opcode] - 1 : NULL;
+}
+
+static const struct opcode_row *next_row_of(const struct opcode_row *row)
+{
+    const struct opcode_row *next = row + 1;
+
+    return next < opcode_table + opcode_count && next->opcode == row->opcode ? next : NULL;
 }
 
 const struct opcode_row *opcode_find(const uint8_t *cdb, bool *known_opcode)
 {
-    const struct opcode_row *row = lower_bound(cdb[0]), *end = opcode_table + opcode_count;
+    const struct opcode_row *row = row_of(cdb[0]);
 
-    *known_opcode = row < end && row->opcode == cdb[0];
-    for (; row < end && row->opcode == cdb[0]; row++) {
+    *known_opcode = row != NULL;
+    for (; row; row = next_row_of(row)) {
         if (row->service_action == OPCODE_NO_SA || row->service_action == (cdb[1] & 0x1f))
             return row;
     }
@@ -217,9 +226,7 @@ bool opcode_is_served(const struct opcode_row *row, const struct command *comman
 
 bool opcode_exists(uint8_t opcode, int service_action)
 {
-    const struct opcode_row *row = lower_bound(opcode), *end = opcode_table + opcode_count;
-
-    for (; row < end && row->opcode == opcode; row++) {
+    for (const struct opcode_row *row = row_of(opcode); row; row = next_row_of(row)) {
         if (row->service_action == service_action)
             return true;
     }
@@ -260,8 +267,22 @@ bool opcode_range(const struct opcode_row *row, const uint8_t *cdb, struct cdb_r
     return true;
 }
 
-int opcode_stray_byte(const struct opcode_row *row, const uint8_t *cdb)
+/* Two words tell that a CDB has no stray bit, as nearly all have none. */
+static bool may_have_stray_bit(const struct opcode_row *row, const uint8_t cdb[CDB_BYTES])
 {
+    uint64_t bits[2], usage[2];
+
+    _Static_assert(sizeof bits == CDB_BYTES && sizeof usage == sizeof row->usage,
+                   "two words are all of it");
+    memcpy(bits, cdb, sizeof bits);
+    memcpy(usage, row->usage, sizeof usage);
+    return ((bits[0] & ~usage[0]) | (bits[1] & ~usage[1])) != 0;
+}
+
+int opcode_stray_byte(const struct opcode_row *row, const uint8_t cdb[CDB_BYTES])
+{
+    if (!may_have_stray_bit(row, cdb))
+        return -1;
     for (int i = 1; i < row->cdb_len; i++) {
         unsigned allowed = row->usage[i];
 

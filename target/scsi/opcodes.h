@@ -94,4 +94,4 @@ enum reservation_class opcode_reservation(const struct opcode_row *row, const ui
 bool opcode_range(const struct opcode_row *row, const uint8_t *cdb, struct cdb_range *range);
 
 /* The first CDB byte with a bit set that the usage mask does not allow; -1: none. */
-int opcode_stray_byte(const struct opcode_row *row, const uint8_t *cdb);
+int opcode_stray_byte(const struct opcode_row *row, const uint8_t cdb[CDB_BYTES]);
