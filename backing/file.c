@@ -14,6 +14,7 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <time.h>
@@ -398,29 +399,44 @@ static bool iov_is_inside(const struct backing *backing, const struct iovec *iov
     return true;
 }
 
-typedef ssize_t vector_call(int fd, const struct iovec *iov, int iov_count, off_t offset,
-                            int flags);
+/*
+ * Past libc where the kernel's arguments are registers: its wrappers are cancellation points, and
+ * each call of a process with threads pays for that with two locked instructions. One vector
+ * without flags goes by the cheaper call.
+ */
+static ssize_t move(bool is_write, int fd, const struct iovec *iov, int iov_count, uint64_t offset,
+                    int flags)
+{
+#ifdef __LP64__
+    if (iov_count == 1 && flags == 0)
+        return syscall(is_write ? SYS_pwrite64 : SYS_pread64, fd, iov->iov_base, iov->iov_len,
+                       offset);
+    return syscall(is_write ? SYS_pwritev2 : SYS_preadv2, fd, iov, iov_count, offset, 0, flags);
+#else
+    return is_write ? pwritev2(fd, iov, iov_count, (off_t)offset, flags)
+                    : preadv2(fd, iov, iov_count, (off_t)offset, flags);
+#endif
+}
 
 /* Less than all is none: the engine does the whole of it, which for a write puts the same bytes
  * again. */
-static int try_call(vector_call *call, struct backing *backing, atomic_bool *lacks_nowait,
-                    const struct iovec *iov, int iov_count, uint64_t offset_bytes)
+static int try_move(struct backing *backing, bool is_write, const struct iovec *iov, int iov_count,
+                    uint64_t offset_bytes)
 {
+    atomic_bool *lacks_nowait =
+        is_write ? &backing->lacks_nowait_write : &backing->lacks_nowait_read;
+    bool may_sleep = atomic_load_explicit(lacks_nowait, memory_order_relaxed);
     uint64_t total_bytes;
     ssize_t n;
 
     if (!iov_is_inside(backing, iov, iov_count, offset_bytes, &total_bytes))
         return -EINVAL;
-    if (atomic_load_explicit(lacks_nowait, memory_order_relaxed)) {
-        if (!backing->is_memory)
-            return -EAGAIN;
-        n = call(backing->fd, iov, iov_count, (off_t)offset_bytes, 0);
-    } else {
-        n = call(backing->fd, iov, iov_count, (off_t)offset_bytes, RWF_NOWAIT);
-        if (n < 0 && errno == EOPNOTSUPP) {
-            atomic_store_explicit(lacks_nowait, true, memory_order_relaxed);
-            return try_call(call, backing, lacks_nowait, iov, iov_count, offset_bytes);
-        }
+    if (may_sleep && !backing->is_memory)
+        return -EAGAIN;
+    n = move(is_write, backing->fd, iov, iov_count, offset_bytes, may_sleep ? 0 : RWF_NOWAIT);
+    if (n < 0 && errno == EOPNOTSUPP && !may_sleep) {
+        atomic_store_explicit(lacks_nowait, true, memory_order_relaxed);
+        return try_move(backing, is_write, iov, iov_count, offset_bytes);
     }
     if (n < 0)
         return errno == EINTR ? -EAGAIN : -errno;
@@ -430,7 +446,7 @@ static int try_call(vector_call *call, struct backing *backing, atomic_bool *lac
 int backing_try_read(struct backing *backing, const struct iovec *iov, int iov_count,
                      uint64_t offset_bytes)
 {
-    return try_call(preadv2, backing, &backing->lacks_nowait_read, iov, iov_count, offset_bytes);
+    return try_move(backing, false, iov, iov_count, offset_bytes);
 }
 
 int backing_try_write(struct backing *backing, const struct iovec *iov, int iov_count,
@@ -438,7 +454,7 @@ int backing_try_write(struct backing *backing, const struct iovec *iov, int iov_
 {
     if (backing->is_readonly)
         return -EROFS;
-    return try_call(pwritev2, backing, &backing->lacks_nowait_write, iov, iov_count, offset_bytes);
+    return try_move(backing, true, iov, iov_count, offset_bytes);
 }
 
 int backing_will_need(struct backing *backing, uint64_t offset_bytes, uint64_t len_bytes)
