@@ -27,9 +27,8 @@ static struct task *task_get(struct session *session)
         iscsi->free_tasks = task->next_spare;
     else if (!(task = malloc(sizeof *task)))
         return NULL;
-    /* the device server's scratch and the ring of sequences are large, and written before they are
-     * read */
-    memset(task, 0, offsetof(struct task, command.scratch));
+    /* the rest is large, and written before it is read */
+    memset(task, 0, offsetof(struct task, command.cdb));
     memset(&task->session, 0, offsetof(struct task, sequences) - offsetof(struct task, session));
     TAILQ_INIT(&task->pieces);
     task->session = session;

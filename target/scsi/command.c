@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <time.h>
 
 enum {
     REPLY_IOV_MAX = 16,
@@ -17,12 +16,9 @@ enum {
 };
 static const uint64_t ns_per_s = 1000000000;
 
-static uint64_t now_ns(void)
+static uint64_t now_ns(const struct command *command)
 {
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &now); /* a few ns; seconds are what is asked of it */
-    return (uint64_t)now.tv_sec * ns_per_s + (uint64_t)now.tv_nsec;
+    return command->nexus->worker->now_ns;
 }
 
 /* Who, where and what, as every line about a command begins. */
@@ -96,7 +92,7 @@ static void command_count(const struct command *command)
 static void command_end(struct command *command)
 {
     const struct command_transport *transport = command->transport;
-    uint64_t took_ns = now_ns() - command->started_ns;
+    uint64_t took_ns = now_ns(command) - command->started_ns;
 
     command_count(command);
     if (took_ns >= SLOW_COMMAND_S * ns_per_s && command->lu) {
@@ -106,7 +102,7 @@ static void command_end(struct command *command)
                  backing_path(command->lu->backing));
     }
     if (command->lu && command->op && command->op->needs & NEEDS_WRITE)
-        thin_look(&command->lu->thin, command->nexus->worker->group->jobs, now_ns());
+        thin_look(&command->lu->thin, command->nexus->worker->group->jobs, now_ns(command));
     nexus_command_end(command);
     transport->finished(command);
 }
@@ -376,8 +372,8 @@ void command_start(struct command *command)
 {
     bool known_opcode;
 
-    if (command->cdb_len < COMMAND_CDB_MAX)
-        memset(command->cdb + command->cdb_len, 0, COMMAND_CDB_MAX - command->cdb_len);
+    for (unsigned i = command->cdb_len; i < CDB_BYTES; i++)
+        command->cdb[i] = 0;
     command->status = STATUS_GOOD;
     command->was_aborted = false;
     command->transfer_bytes = 0;
@@ -387,7 +383,7 @@ void command_start(struct command *command)
     command->is_under_way = command->is_miscompare = false;
     command->is_started = true;
     command->others = NULL;
-    command->started_ns = now_ns();
+    command->started_ns = now_ns(command);
     command->op = opcode_find(command->cdb, &known_opcode);
     command->itl = nexus_itl(command->nexus, command->lun, true);
     command->lu = command->itl ? command->itl->lu : NULL;

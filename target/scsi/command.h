@@ -25,7 +25,7 @@ struct itl;
 struct lu;
 struct opcode_row;
 
-enum { COMMAND_CDB_MAX = 32, COMMAND_SCRATCH_BYTES = 448 };
+enum { COMMAND_CDB_MAX = 32, COMMAND_SCRATCH_BYTES = 480 };
 
 /* SAM-5 table 42 */
 enum scsi_status {
@@ -102,28 +102,31 @@ struct command {
     enum task_attribute attribute;
     uint32_t expected_in_bytes, expected_out_bytes;
     uint32_t tag;    /* the transport's name for it (the initiator task tag); for logs */
-    uint8_t cdb_len; /* bytes that came; shorter CDBs are zero-padded to 16 */
-    uint8_t cdb[COMMAND_CDB_MAX];
+    uint8_t cdb_len; /* bytes that came; what is missing is made zero by command_start() */
 
     /* for the transport, when finished() is called */
-    enum scsi_status status;
     bool was_aborted;
-    uint64_t transfer_bytes; /* what the CDB (after its allocation length) asked to move */
     uint8_t sense_len;
-    uint8_t sense[SENSE_BYTES_MAX];
+    enum scsi_status status;
+    uint64_t transfer_bytes; /* what the CDB (after its allocation length) asked to move */
 
     /* the device server's own */
+    bool is_started, is_held, is_running, is_finishing;
+    bool is_under_way;  /* it has been let in to the medium: no reservation stops it any more */
+    bool is_miscompare; /* what the medium says is not what was expected: no error of anybody's */
+    uint16_t pins;      /* why it cannot be over yet: io in flight, a handler on the stack, ... */
     const struct opcode_row *op;
     struct lu *lu;
     struct itl *itl;
     const struct command_others *others; /* NULL: it works on its own unit only */
     TAILQ_ENTRY(command) nexus_link;
     uint64_t arrival; /* nexus.c's: its place among all commands of its worker */
-    uint16_t pins;    /* why it cannot be over yet: io in flight, a handler on the stack, ... */
-    bool is_started, is_held, is_running, is_finishing;
-    bool is_under_way;  /* it has been let in to the medium: no reservation stops it any more */
-    bool is_miscompare; /* what the medium says is not what was expected: no error of anybody's */
     uint64_t started_ns;
+
+    /* From here on nobody needs it zeroed. First the CDB, which the transport fills in; sense_len
+     * says how much of the sense is good. */
+    uint8_t cdb[COMMAND_CDB_MAX];
+    uint8_t sense[SENSE_BYTES_MAX];
     /* what the handler of this opcode needs between its steps; each declares its own struct and
      * takes it with COMMAND_SCRATCH, which checks that it fits */
     _Alignas(16) uint8_t scratch[COMMAND_SCRATCH_BYTES];

@@ -63,7 +63,7 @@ void thin_look(struct thin *thin, struct job_pool *pool, uint64_t now_ns)
     if (thin->threshold_percent == 0)
         return;
     looked_ns = atomic_load_explicit(&thin->looked_ns, memory_order_relaxed);
-    if (now_ns - looked_ns < look_every_ns && looked_ns != 0)
+    if (now_ns < looked_ns + look_every_ns && looked_ns != 0)
         return;
     if (!atomic_compare_exchange_strong(&thin->looked_ns, &looked_ns, now_ns) ||
         atomic_exchange_explicit(&thin->is_looking, true, memory_order_acquire))

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #define CONTAINER_OF(pointer, type, member) ((type *)((char *)(pointer)-offsetof(type, member)))
 
@@ -21,6 +22,7 @@ enum {
 };
 
 static const double trim_seconds = 2.0;
+static const uint64_t ns_per_s = 1000000000;
 
 static _Thread_local struct worker *self;
 
@@ -49,6 +51,22 @@ static void again_next_turn(struct ev_loop *loop, ev_idle *again, int events)
 {
     (void)events;
     ev_idle_stop(loop, again);
+}
+
+static void read_clock(struct worker *worker)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    worker->now_ns = (uint64_t)now.tv_sec * ns_per_s + (uint64_t)now.tv_nsec;
+}
+
+/* High priority: before everything that the turn brings. */
+static void turn_begins(struct ev_loop *loop, ev_check *wake, int events)
+{
+    (void)loop;
+    (void)events;
+    read_clock(wake->data);
 }
 
 /* High priority: what this submits to the disk goes with the engine's own ev_prepare, which is
@@ -147,6 +165,7 @@ static void worker_free(struct worker *worker)
     ev_timer_stop(worker->loop, &worker->trim);
     ev_idle_stop(worker->loop, &worker->again);
     ev_prepare_stop(worker->loop, &worker->turn);
+    ev_check_stop(worker->loop, &worker->wake);
     mailbox_close(&worker->mailbox);
     buffer_pool_destroy(worker->buffers);
     ev_loop_destroy(worker->loop);
@@ -172,6 +191,11 @@ static struct worker *worker_make(struct workers *group, unsigned index)
     }
     mailbox_open(&worker->mailbox, worker->loop);
 
+    read_clock(worker);
+    ev_check_init(&worker->wake, turn_begins);
+    ev_set_priority(&worker->wake, EV_MAXPRI);
+    worker->wake.data = worker;
+    ev_check_start(worker->loop, &worker->wake);
     ev_prepare_init(&worker->turn, turn_is_over);
     ev_set_priority(&worker->turn, EV_MAXPRI);
     worker->turn.data = worker;

@@ -28,8 +28,10 @@ struct worker {
     struct workers *group;
     _Atomic unsigned connections; /* how loaded it is; kept by target/iscsi */
     void *scsi, *iscsi;           /* what the rooms above keep for this thread */
+    uint64_t now_ns; /* CLOCK_MONOTONIC when this loop turn began; for what takes seconds */
 
     pthread_t thread;
+    ev_check wake;
     ev_prepare turn;
     ev_idle again; /* on while turn ends are left over for the next turn */
     ev_timer trim; /* on while buffers are kept */
