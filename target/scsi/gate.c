@@ -21,10 +21,6 @@
  */
 static const uint64_t MARK = UINT64_C(1) << 63;
 
-/* More than two stripes is rare (above 1 MiB), and then the mutex costs nothing beside the
- * transfer. */
-enum { FAST_STRIPES_MAX = 2 };
-
 static uint64_t first_stripe(uint64_t offset_bytes)
 {
     return offset_bytes >> GATE_STRIPE_BYTES_SHIFT;
@@ -38,17 +34,28 @@ static uint64_t last_byte(uint64_t offset_bytes, uint64_t len_bytes)
     return offset_bytes + (len_bytes - 1 < room ? len_bytes - 1 : room);
 }
 
-/* The stripes of a range, as a set of bits. */
-static uint64_t stripes_of(const struct gate_hold *hold)
+/* The stripes of a range that is not empty, as a set of bits. */
+static uint64_t stripes_of(uint64_t offset_bytes, uint64_t len_bytes)
 {
-    uint64_t first = first_stripe(hold->offset_bytes);
-    uint64_t count = first_stripe(last_byte(hold->offset_bytes, hold->len_bytes)) - first + 1;
+    uint64_t first = first_stripe(offset_bytes);
+    uint64_t count = first_stripe(last_byte(offset_bytes, len_bytes)) - first + 1;
     uint64_t run, turn = first % GATE_STRIPES;
 
+    if (count == 1)
+        return UINT64_C(1) << turn;
     if (count >= GATE_STRIPES)
         return UINT64_MAX;
     run = (UINT64_C(1) << count) - 1;
     return turn == 0 ? run : run << turn | run >> (GATE_STRIPES - turn);
+}
+
+/* More than two stripes is rare (above 1 MiB), and then the mutex costs nothing beside the
+ * transfer. */
+static bool are_few(uint64_t stripes)
+{
+    uint64_t but_one = stripes & (stripes - 1);
+
+    return (but_one & (but_one - 1)) == 0;
 }
 
 static unsigned take_stripe(uint64_t *stripes)
@@ -130,7 +137,7 @@ static bool may_enter(struct gate *gate, const struct gate_hold *hold)
         if (is_in_conflict(other, hold))
             return false;
     }
-    return hold->mode == GATE_SHARED || !is_shared_unlisted(gate, stripes_of(hold));
+    return hold->mode == GATE_SHARED || !is_shared_unlisted(gate, hold->stripes);
 }
 
 /*
@@ -145,7 +152,7 @@ static struct message *grant(struct gate *gate, const struct gate_hold *gone, ui
 
     for (hold = TAILQ_FIRST(&gate->waiters); hold != NULL; hold = following) {
         following = TAILQ_NEXT(hold, link);
-        if (gone != NULL ? !is_in_conflict(gone, hold) : (stripes_of(hold) & stripes) == 0)
+        if (gone != NULL ? !is_in_conflict(gone, hold) : (hold->stripes & stripes) == 0)
             continue;
         if (!may_enter(gate, hold))
             continue;
@@ -230,7 +237,7 @@ static bool enter_listed(struct gate *gate, struct gate_hold *hold)
 
     pthread_mutex_lock(&gate->mutex);
     if (hold->mode == GATE_EXCLUSIVE)
-        mark(gate, stripes_of(hold));
+        mark(gate, hold->stripes);
     is_held = may_enter(gate, hold);
     hold->is_held = is_held;
     hold->is_waiting = !is_held;
@@ -250,6 +257,7 @@ static void prepare(struct gate *gate, struct gate_hold *hold, struct worker *wo
     hold->worker = worker;
     hold->offset_bytes = offset_bytes;
     hold->len_bytes = len_bytes;
+    hold->stripes = len_bytes == 0 ? 0 : stripes_of(offset_bytes, len_bytes);
     hold->has_shared_range = false;
     hold->mode = mode;
     hold->is_fast = false;
@@ -259,16 +267,12 @@ static void prepare(struct gate *gate, struct gate_hold *hold, struct worker *wo
 bool gate_enter(struct gate *gate, struct gate_hold *hold, struct worker *worker,
                 enum gate_mode mode, uint64_t offset_bytes, uint64_t len_bytes)
 {
-    uint64_t stripes;
-
     prepare(gate, hold, worker, mode, offset_bytes, len_bytes);
     if (len_bytes == 0) {
         hold->is_held = true;
         return true;
     }
-    stripes = stripes_of(hold);
-    if (mode == GATE_SHARED && __builtin_popcountll(stripes) <= FAST_STRIPES_MAX &&
-        enter_unlisted(gate, stripes)) {
+    if (mode == GATE_SHARED && are_few(hold->stripes) && enter_unlisted(gate, hold->stripes)) {
         hold->is_fast = true;
         hold->is_held = true;
         return true;
@@ -301,13 +305,13 @@ void gate_leave(struct gate_hold *hold)
     if (hold->len_bytes == 0)
         return;
     if (hold->is_fast) {
-        leave_unlisted(gate, stripes_of(hold));
+        leave_unlisted(gate, hold->stripes);
         return;
     }
     pthread_mutex_lock(&gate->mutex);
     TAILQ_REMOVE(&gate->holders, hold, link);
     if (hold->mode == GATE_EXCLUSIVE)
-        unmark(gate, stripes_of(hold));
+        unmark(gate, hold->stripes);
     granted = grant(gate, hold, 0);
     pthread_mutex_unlock(&gate->mutex);
     admit(granted);
@@ -325,7 +329,7 @@ bool gate_cancel(struct gate_hold *hold)
         hold->is_waiting = false;
         TAILQ_REMOVE(&gate->waiters, hold, link);
         if (hold->mode == GATE_EXCLUSIVE)
-            unmark(gate, stripes_of(hold));
+            unmark(gate, hold->stripes);
         granted = grant(gate, hold, 0); /* those who came later and only waited for this one */
     }
     pthread_mutex_unlock(&gate->mutex);

@@ -43,11 +43,13 @@ struct gate {
     uint32_t marks[GATE_STRIPES];  /* exclusive holders and waiters on each stripe */
 };
 
-/* One range that is held or waited for. Belongs to the caller; zeroed before first use. */
+/* One range that is held or waited for. Belongs to the caller; gate_hold_init() before first use,
+ * or all zeros. */
 struct gate_hold {
     struct gate *gate;
     struct worker *worker;
     uint64_t offset_bytes, len_bytes;
+    uint64_t stripes; /* on which the range lies, a bit each */
     enum gate_mode mode;
     bool is_held, is_fast, is_waiting, has_shared_range;
     void (*entered)(struct gate_hold *hold);
@@ -60,6 +62,11 @@ struct gate_copy_hold {
     struct gate_hold hold; /* hold.has_shared_range says that it is one of these */
     uint64_t from_bytes;
 };
+
+static inline void gate_hold_init(struct gate_hold *hold)
+{
+    hold->is_held = hold->is_waiting = false;
+}
 
 void gate_open(struct gate *gate);
 void gate_close(struct gate *gate); /* nobody holds it or waits */

@@ -9,7 +9,9 @@
 
 void medium_open(struct medium *medium, struct command *command)
 {
-    *medium = (struct medium){ .command = command };
+    medium->command = command;
+    medium->is_entering = false;
+    gate_hold_init(&medium->hold);
 }
 
 static bool is_kept_out(const struct command *command)

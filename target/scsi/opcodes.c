@@ -185,7 +185,8 @@ const unsigned opcode_count = sizeof opcode_table / sizeof *opcode_table;
 static uint8_t first_row[256];
 _Static_assert(sizeof opcode_table / sizeof *opcode_table < 256, "a row's number fits a byte");
 
-/* Before main(), so that every command finds its row by one look and no thread sees it half made. */
+/* Before main(), so that every command finds its row by one look and no thread sees it half made.
+ */
 __attribute__((constructor)) static void index_rows(void)
 {
     for (unsigned i = opcode_count; i > 0; i--)
