@@ -67,7 +67,8 @@ static void task_free(struct task *task)
     struct management *management = task->management;
 
     stop_waiting(task);
-    task_out_drop(task);
+    if (!TAILQ_EMPTY(&task->pieces))
+        task_out_drop(task);
     task_leave_window(task);
     task->next_spare = iscsi->free_tasks;
     iscsi->free_tasks = task;
@@ -144,7 +145,8 @@ void task_settle(struct task *task)
         return;
     }
     /* RFC 7143 11.4.2: the answer waits for the data that was promised or asked for */
-    task_out_drop(task);
+    if (!TAILQ_EMPTY(&task->pieces))
+        task_out_drop(task);
     if (task_is_receiving(task))
         return;
     if (!task->has_answered) {

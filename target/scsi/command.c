@@ -253,17 +253,17 @@ static bool moves_its_range(const struct opcode_row *op)
 static bool range_is_good(struct command *command)
 {
     uint64_t blocks = atomic_load_explicit(&command->lu->blocks, memory_order_relaxed);
-    struct cdb_range range;
+    struct cdb_range *range = &command->range;
 
-    if (!opcode_range(command->op, command->cdb, &range))
+    if (!opcode_range(command->op, command->cdb, range))
         return true;
     /* SBC-3 4.5: for a length of 0 too. Both are below 2^64, their sum need not be. */
-    if (range.lba >= blocks || range.blocks > blocks - range.lba) {
+    if (range->lba >= blocks || range->blocks > blocks - range->lba) {
         command_refuse(command, SENSE_LBA_OUT_OF_RANGE, "it reaches beyond the last block");
         return false;
     }
-    if (moves_its_range(command->op) && range.blocks > LIMIT_TRANSFER_BLOCKS) {
-        command_refuse_field(command, SENSE_INVALID_FIELD_IN_CDB, true, range.blocks_byte,
+    if (moves_its_range(command->op) && range->blocks > LIMIT_TRANSFER_BLOCKS) {
+        command_refuse_field(command, SENSE_INVALID_FIELD_IN_CDB, true, range->blocks_byte,
                              "more blocks than MAXIMUM TRANSFER LENGTH");
         return false;
     }
@@ -332,7 +332,8 @@ static bool may_run(struct command *command)
             return false;
         }
     }
-    if (op && reservation_conflicts(lu, command->nexus, opcode_reservation(op, command->cdb))) {
+    if (op && lu_is_reserved(lu) &&
+        reservation_conflicts(lu, command->nexus, opcode_reservation(op, command->cdb))) {
         command_finish(command, STATUS_RESERVATION_CONFLICT);
         return false;
     }

@@ -11,6 +11,7 @@
  */
 #pragma once
 
+#include "proto/cdb.h"
 #include "proto/cursor.h"
 #include "proto/pdu.h"
 #include "proto/sense.h"
@@ -120,7 +121,8 @@ struct command {
     struct itl *itl;
     const struct command_others *others; /* NULL: it works on its own unit only */
     TAILQ_ENTRY(command) nexus_link;
-    uint64_t arrival; /* nexus.c's: its place among all commands of its worker */
+    struct cdb_range range; /* of rows that have one; checked before run() */
+    uint64_t arrival;       /* nexus.c's: its place among all commands of its worker */
     uint64_t started_ns;
 
     /* From here on nobody needs it zeroed. First the CDB, which the transport fills in; sense_len

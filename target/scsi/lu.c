@@ -69,13 +69,6 @@ void lu_close(struct lu *lu)
     free(lu);
 }
 
-enum sense_code lu_not_ready(const struct lu *lu)
-{
-    if (atomic_load_explicit(&lu->is_ejected, memory_order_relaxed))
-        return SENSE_MEDIUM_NOT_PRESENT;
-    return atomic_load_explicit(&lu->is_stopped, memory_order_relaxed) ? SENSE_STOPPED : SENSE_NONE;
-}
-
 void lu_capacity_changed(struct lu *lu)
 {
     uint64_t blocks = backing_size_bytes(lu->backing) >> lu->block_shift;

@@ -54,7 +54,7 @@ struct lu {
     enum cache_mode cache;
     uint16_t rotation_rpm;
 
-    _Atomic bool reserved; /* has anybody reserved or registered? kept by reservation_note() */
+    _Atomic bool reserved; /* lu_is_reserved(); kept by reservation_note() */
     /* by START STOP UNIT; for all nexuses, until the daemon ends */
     _Atomic bool is_stopped, is_ejected;
     /* By MODE SELECT (D_SENSE, SWP); for all nexuses. Not saved: a reset takes them back,
@@ -87,8 +87,19 @@ struct lu {
 int lu_open(const struct lu_options *options, struct lu **out);
 void lu_close(struct lu *lu); /* and its backing */
 
+/* Has anybody reserved it or registered with it? If not, no command has a conflict. */
+static inline bool lu_is_reserved(const struct lu *lu)
+{
+    return atomic_load_explicit(&lu->reserved, memory_order_acquire);
+}
+
 /* Why its medium cannot be reached: it is stopped, or not there; SENSE_NONE: it can. */
-enum sense_code lu_not_ready(const struct lu *lu);
+static inline enum sense_code lu_not_ready(const struct lu *lu)
+{
+    if (atomic_load_explicit(&lu->is_ejected, memory_order_relaxed))
+        return SENSE_MEDIUM_NOT_PRESENT;
+    return atomic_load_explicit(&lu->is_stopped, memory_order_relaxed) ? SENSE_STOPPED : SENSE_NONE;
+}
 
 /* The image has grown: tell what is served now, and raise CAPACITY DATA HAS CHANGED. */
 void lu_capacity_changed(struct lu *lu);

@@ -16,7 +16,7 @@ void medium_open(struct medium *medium, struct command *command)
 
 static bool is_kept_out(const struct command *command)
 {
-    return !command->is_under_way &&
+    return !command->is_under_way && lu_is_reserved(command->lu) &&
            reservation_conflicts(command->lu, command->nexus,
                                  opcode_reservation(command->op, command->cdb));
 }

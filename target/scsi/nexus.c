@@ -180,9 +180,16 @@ static struct itl *itl_at(struct nexus *nexus, int index, bool make)
 
 struct itl *nexus_itl(struct nexus *nexus, uint64_t lun_structure, bool make)
 {
-    int index = visible_index(nexus, lun_structure);
+    int index;
 
-    return index < 0 ? NULL : itl_at(nexus, index, make);
+    if (nexus->recent != NULL && nexus->recent_lun == lun_structure)
+        return nexus->recent;
+    index = visible_index(nexus, lun_structure);
+    if (index < 0)
+        return NULL;
+    nexus->recent = itl_at(nexus, index, make);
+    nexus->recent_lun = lun_structure;
+    return nexus->recent;
 }
 
 struct itl *nexus_itl_named(struct nexus *nexus, const uint8_t naa[IDENTITY_NAA_BYTES])
@@ -254,6 +261,7 @@ void nexus_move(struct nexus *nexus, struct lun_map *map, const struct map_chang
     struct itl **itls = nexus->itls;
     bool is_other_inventory = sees_another_inventory(nexus, old, map);
 
+    nexus->recent = NULL;
     nexus->map = lun_map_get(map);
     nexus->itls = itls == NULL ? NULL : calloc(map->count, sizeof(*nexus->itls));
     for (unsigned i = 0; itls != NULL && i < old->count; i++) {

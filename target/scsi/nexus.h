@@ -59,6 +59,8 @@ struct nexus {
     struct command_list commands; /* started and not finished, oldest first */
     struct lun_map *map;          /* the one that this worker has been told of */
     struct itl **itls;            /* by the map's index; NULL until first used */
+    struct itl *recent;           /* of the last command's LUN structure; NULL: not known */
+    uint64_t recent_lun;
     LIST_ENTRY(nexus) worker_link;
 };
 

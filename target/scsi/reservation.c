@@ -59,16 +59,11 @@ static bool scsi_2_conflicts(const struct lu *lu, const struct nexus *nexus,
 
 /* ---- without it ---- */
 
-static bool stands(struct lu *lu)
-{
-    return atomic_load_explicit(&lu->reserved, memory_order_acquire);
-}
-
 bool reservation_conflicts(struct lu *lu, const struct nexus *nexus, enum reservation_class class)
 {
     bool conflicts;
 
-    if (!stands(lu) || class == RSV_ALLOWED)
+    if (!lu_is_reserved(lu) || class == RSV_ALLOWED)
         return false;
     pthread_mutex_lock(&lu->mutex);
     conflicts =
@@ -102,7 +97,7 @@ enum scsi_status reservation_take(struct lu *lu, struct nexus *nexus)
 
 void reservation_release(struct lu *lu, const struct nexus *nexus)
 {
-    if (!stands(lu))
+    if (!lu_is_reserved(lu))
         return;
     pthread_mutex_lock(&lu->mutex);
     if (is_holder(&lu->reservation, nexus))
@@ -126,7 +121,7 @@ bool reservation_drop_all(struct lu *lu, char *port, size_t port_cap)
 {
     bool was_held;
 
-    if (!stands(lu))
+    if (!lu_is_reserved(lu))
         return false;
     pthread_mutex_lock(&lu->mutex);
     was_held = lu->reservation.holder != NULL;

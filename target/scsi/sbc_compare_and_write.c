@@ -137,26 +137,25 @@ void sbc_compare_and_write(struct command *command)
 {
     struct caw *caw = COMMAND_SCRATCH(command, struct caw);
     struct lu *lu = command->lu;
-    struct cdb_range range;
+    const struct cdb_range *range = &command->range;
 
-    opcode_range(command->op, command->cdb, &range);
     medium_open(&caw->medium, command);
     caw->buffer = NULL;
     caw->burst = NULL;
     caw->is_on_disk = false;
     caw->is_durable = lu->cache == CACHE_WRITETHROUGH || cdb_fua(command->cdb);
-    caw->offset_bytes = range.lba << lu->block_shift;
-    if (range.blocks > limit_caw_blocks(lu->block_bytes))
-        return command_refuse_field(command, SENSE_INVALID_FIELD_IN_CDB, true, range.blocks_byte,
+    caw->offset_bytes = range->lba << lu->block_shift;
+    if (range->blocks > limit_caw_blocks(lu->block_bytes))
+        return command_refuse_field(command, SENSE_INVALID_FIELD_IN_CDB, true, range->blocks_byte,
                                     "more blocks than MAXIMUM COMPARE AND WRITE LENGTH");
-    caw->half_bytes = range.blocks << lu->block_shift;
+    caw->half_bytes = range->blocks << lu->block_shift;
     command->transfer_bytes = 2 * caw->half_bytes;
     /* Where the halves of anything else meet is anybody's guess. So it is with 0 blocks and data:
      * somebody's 256 that the one byte has no room for. */
     if (command->expected_out_bytes != command->transfer_bytes)
-        return command_refuse_field(command, SENSE_INVALID_FIELD_IN_CDB, true, range.blocks_byte,
+        return command_refuse_field(command, SENSE_INVALID_FIELD_IN_CDB, true, range->blocks_byte,
                                     "Data-Out is not twice the number of blocks");
-    if (range.blocks == 0) /* SBC-3 5.3: no error */
+    if (range->blocks == 0) /* SBC-3 5.3: no error */
         return command_good(command);
     caw->buffer = buffer_get(command->nexus->worker->buffers, caw->half_bytes);
     if (!caw->buffer)

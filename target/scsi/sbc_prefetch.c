@@ -97,17 +97,16 @@ void sbc_prefetch(struct command *command)
 {
     struct prefetch *prefetch = COMMAND_SCRATCH(command, struct prefetch);
     struct lu *lu = command->lu;
-    struct cdb_range range;
+    const struct cdb_range *range = &command->range;
     uint64_t blocks;
 
-    opcode_range(command->op, command->cdb, &range);
     medium_open(&prefetch->medium, command);
     prefetch->command = command;
     prefetch->buffer = NULL;
     prefetch->is_reading = false;
-    prefetch->offset_bytes = range.lba << lu->block_shift;
+    prefetch->offset_bytes = range->lba << lu->block_shift;
     /* SBC-3 5.8: 0 means all that follow. */
-    blocks = range.blocks ? range.blocks : atomic_load(&lu->blocks) - range.lba;
+    blocks = range->blocks ? range->blocks : atomic_load(&lu->blocks) - range->lba;
     prefetch->is_all = blocks <= (uint64_t)LIMIT_PREFETCH_BYTES >> lu->block_shift;
     prefetch->left_bytes = prefetch->is_all ? blocks << lu->block_shift : LIMIT_PREFETCH_BYTES;
     if (command->cdb[1] & IMMED) {

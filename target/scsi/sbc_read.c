@@ -160,14 +160,13 @@ void sbc_read(struct command *command)
 {
     struct read *read = COMMAND_SCRATCH(command, struct read);
     struct lu *lu = command->lu;
-    struct cdb_range range;
+    const struct cdb_range *range = &command->range;
 
-    opcode_range(command->op, command->cdb, &range);
     medium_open(&read->medium, command);
     read->buffer = NULL;
     read->is_waiting_for_room = false;
-    read->offset_bytes = range.lba << lu->block_shift;
-    command->transfer_bytes = (uint64_t)range.blocks << lu->block_shift;
+    read->offset_bytes = range->lba << lu->block_shift;
+    command->transfer_bytes = (uint64_t)range->blocks << lu->block_shift;
     read->want_bytes = command->transfer_bytes < command->expected_in_bytes
                            ? (uint32_t)command->transfer_bytes
                            : command->expected_in_bytes;

@@ -177,17 +177,16 @@ static void update_start(struct command *command, void (*first)(struct medium *m
     struct update *update = COMMAND_SCRATCH(command, struct update);
     struct lu *lu = command->lu;
     uint64_t whole_bytes = command->expected_out_bytes >> lu->block_shift << lu->block_shift;
-    struct cdb_range range;
+    const struct cdb_range *range = &command->range;
 
-    opcode_range(command->op, command->cdb, &range);
     medium_open(&update->medium, command);
     update->buffer = NULL;
     update->burst = NULL;
     TAILQ_INIT(&update->queue);
     update->first = first;
     update->is_on_disk = false;
-    update->offset_bytes = range.lba << lu->block_shift;
-    command->transfer_bytes = (uint64_t)range.blocks << lu->block_shift;
+    update->offset_bytes = range->lba << lu->block_shift;
+    command->transfer_bytes = (uint64_t)range->blocks << lu->block_shift;
     /* Whole blocks of what there is, as for a write. */
     update->left_bytes =
         (uint32_t)(command->transfer_bytes < whole_bytes ? command->transfer_bytes : whole_bytes);

@@ -124,18 +124,17 @@ void sbc_verify(struct command *command)
     struct verify *verify = COMMAND_SCRATCH(command, struct verify);
     struct lu *lu = command->lu;
     uint64_t brought_bytes = command->expected_out_bytes >> lu->block_shift << lu->block_shift;
-    struct cdb_range range;
+    const struct cdb_range *range = &command->range;
     uint32_t want_bytes;
 
-    opcode_range(command->op, command->cdb, &range);
     medium_open(&verify->medium, command);
     verify->buffer = NULL;
     verify->burst = NULL;
     TAILQ_INIT(&verify->queue);
     verify->bytchk = command->cdb[1] >> 1 & 3;
     verify->is_reading = false;
-    verify->offset_bytes = range.lba << lu->block_shift;
-    verify->left_bytes = (uint64_t)range.blocks << lu->block_shift;
+    verify->offset_bytes = range->lba << lu->block_shift;
+    verify->left_bytes = (uint64_t)range->blocks << lu->block_shift;
     if (verify->bytchk == BYTCHK_RESERVED)
         return command_refuse_field(command, SENSE_INVALID_FIELD_IN_CDB, true, 1,
                                     "BYTCHK is 10b, which is reserved");

@@ -116,20 +116,19 @@ void sbc_write(struct command *command)
 {
     struct write *write = COMMAND_SCRATCH(command, struct write);
     struct lu *lu = command->lu;
-    struct cdb_range range;
+    const struct cdb_range *range = &command->range;
     uint64_t whole_bytes;
 
-    opcode_range(command->op, command->cdb, &range);
     for (unsigned i = 0; i < WRITE_SLOTS; i++) {
         medium_open(&write->slots[i].medium, command);
         write->slots[i].burst = NULL;
     }
     TAILQ_INIT(&write->queue);
-    write->offset_bytes = range.lba << lu->block_shift;
+    write->offset_bytes = range->lba << lu->block_shift;
     write->written_bytes = 0;
     write->is_durable =
         lu->cache == CACHE_WRITETHROUGH || (command->op->lba != LBA_6 && cdb_fua(command->cdb));
-    command->transfer_bytes = (uint64_t)range.blocks << lu->block_shift;
+    command->transfer_bytes = (uint64_t)range->blocks << lu->block_shift;
     /* The initiator brings less than the CDB says: whole blocks of it are written, the transport
      * tells it by the residual. */
     whole_bytes = command->expected_out_bytes >> lu->block_shift << lu->block_shift;

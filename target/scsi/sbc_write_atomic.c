@@ -87,23 +87,22 @@ void sbc_write_atomic(struct command *command)
 {
     struct whole_write *whole = COMMAND_SCRATCH(command, struct whole_write);
     struct lu *lu = command->lu;
-    struct cdb_range range;
+    const struct cdb_range *range = &command->range;
 
-    opcode_range(command->op, command->cdb, &range);
     medium_open(&whole->medium, command);
     whole->burst = NULL;
     whole->is_on_disk = false;
     whole->is_durable = lu->cache == CACHE_WRITETHROUGH || cdb_fua(command->cdb);
-    whole->offset_bytes = range.lba << lu->block_shift;
-    if (range.blocks > limit_atomic_blocks(lu->block_bytes))
-        return command_refuse_field(command, SENSE_INVALID_FIELD_IN_CDB, true, range.blocks_byte,
+    whole->offset_bytes = range->lba << lu->block_shift;
+    if (range->blocks > limit_atomic_blocks(lu->block_bytes))
+        return command_refuse_field(command, SENSE_INVALID_FIELD_IN_CDB, true, range->blocks_byte,
                                     "more blocks than MAXIMUM ATOMIC TRANSFER LENGTH");
-    command->transfer_bytes = (uint64_t)range.blocks << lu->block_shift;
+    command->transfer_bytes = (uint64_t)range->blocks << lu->block_shift;
     /* A part of them would not be all. */
     if (command->expected_out_bytes < command->transfer_bytes)
-        return command_refuse_field(command, SENSE_INVALID_FIELD_IN_CDB, true, range.blocks_byte,
+        return command_refuse_field(command, SENSE_INVALID_FIELD_IN_CDB, true, range->blocks_byte,
                                     "less Data-Out than blocks");
-    if (range.blocks == 0) /* no error, as for WRITE(16) */
+    if (range->blocks == 0) /* no error, as for WRITE(16) */
         return command_good(command);
     command->transport->out_want(command, (uint32_t)command->transfer_bytes,
                                  (uint32_t)command->transfer_bytes);

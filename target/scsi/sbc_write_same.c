@@ -82,19 +82,18 @@ void sbc_write_same(struct command *command)
     struct write_same *same = COMMAND_SCRATCH(command, struct write_same);
     const struct lu *lu = command->lu;
     bool has_no_data = command->op->lba == LBA_16_SAME && command->cdb[1] & NDOB;
-    struct cdb_range range;
+    const struct cdb_range *range = &command->range;
 
-    opcode_range(command->op, command->cdb, &range);
     zeroing_open(&same->zeroing, command);
     same->buffer = NULL;
     same->is_writing = false;
-    same->offset_bytes = range.lba << lu->block_shift;
-    same->left_bytes = (uint64_t)range.blocks << lu->block_shift;
-    if (range.blocks == 0) /* WSNZ: it does not mean "up to the end" */
-        return command_refuse_field(command, SENSE_INVALID_FIELD_IN_CDB, true, range.blocks_byte,
+    same->offset_bytes = range->lba << lu->block_shift;
+    same->left_bytes = (uint64_t)range->blocks << lu->block_shift;
+    if (range->blocks == 0) /* WSNZ: it does not mean "up to the end" */
+        return command_refuse_field(command, SENSE_INVALID_FIELD_IN_CDB, true, range->blocks_byte,
                                     "a WRITE SAME of no blocks");
-    if (range.blocks > LIMIT_WRITE_SAME_BLOCKS)
-        return command_refuse_field(command, SENSE_INVALID_FIELD_IN_CDB, true, range.blocks_byte,
+    if (range->blocks > LIMIT_WRITE_SAME_BLOCKS)
+        return command_refuse_field(command, SENSE_INVALID_FIELD_IN_CDB, true, range->blocks_byte,
                                     "more blocks than MAXIMUM WRITE SAME LENGTH");
     if (has_no_data)
         return zeroing_start(&same->zeroing, same->offset_bytes, same->left_bytes, all_is_zeros);
