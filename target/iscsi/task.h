@@ -61,8 +61,6 @@ struct task {
     uint32_t in_bytes;       /* handed to the send queue so far */
     uint32_t in_burst_bytes; /* of them in the burst that is under way */
     uint32_t data_sn;        /* of the next Data-In */
-    uint8_t *reserved;       /* where in_reserve() put its room */
-    uint32_t reserved_bytes;
 
     /* Data-Out */
     bool is_wanted;           /* the device server has asked */
@@ -110,7 +108,7 @@ void task_abort(struct task *task);
 
 /* The pieces of the transport vtable, in task_data_in.c and task_data_out.c. */
 int task_in_reserve(struct command *command, uint32_t bytes, struct iovec *iov, int iov_cap);
-void task_in_commit(struct command *command, uint32_t bytes, bool is_last);
+void task_in_commit(struct command *command, const struct iovec *iov, int iov_count, bool is_last);
 void task_in_buffer(struct command *command, struct buffer *buffer, uint32_t bytes, bool is_last);
 bool task_in_has_room(struct command *command);
 void task_out_want(struct command *command, uint32_t bytes, uint32_t piece_bytes);

@@ -64,7 +64,6 @@ int task_in_reserve(struct command *command, uint32_t bytes, struct iovec *iov, 
     uint8_t *at = send_queue_reserve(&conn->send, total);
     if (!at)
         return 0;
-    task->reserved = at;
     for (int i = 0; i < count; i++) {
         at += head_bytes(conn);
         iov[i].iov_base = at;
@@ -111,7 +110,8 @@ static void build_tail(const struct conn *conn, uint8_t *at, const uint8_t *data
 {
     uint32_t padding = pdu_padded(len) - len;
 
-    memset(at, 0, padding);
+    if (padding)
+        memset(at, 0, padding);
     if (conn->has_data_digest) {
         uint32_t crc = crc32c_update(CRC32C_INIT, data, len);
         crc32c_put(at + padding, crc32c_update(crc, at, padding));
@@ -124,28 +124,28 @@ static void count_read(struct session *session, uint32_t bytes)
     atomic_store_explicit(&session->entry.read_bytes, sum + bytes, memory_order_relaxed);
 }
 
-void task_in_commit(struct command *command, uint32_t bytes, bool is_last)
+void task_in_commit(struct command *command, const struct iovec *iov, int iov_count, bool is_last)
 {
     struct task *task = task_of(command);
     struct conn *conn = task->session->conn;
-    uint8_t *at = task->reserved;
-    struct cut cut = cut_of(task);
+    uint32_t bytes = 0, wire_bytes = 0;
 
-    if (bytes == 0)
+    if (iov_count == 0)
         return;
     if (is_last) {
         task->has_answered = true;
         task_leave_window(task);
     }
-    for (uint32_t left = bytes; left;) {
-        uint32_t len = cut_next(&cut, left);
-        left -= len;
-        build_header(task, at, len, is_last && left == 0);
-        at += head_bytes(conn);
-        build_tail(conn, at + len, at, len);
-        at += len + tail_bytes(conn, len);
+    for (int i = 0; i < iov_count; i++) {
+        uint8_t *data = iov[i].iov_base;
+        uint32_t len = (uint32_t)iov[i].iov_len;
+
+        build_header(task, data - head_bytes(conn), len, is_last && i + 1 == iov_count);
+        build_tail(conn, data + len, data, len);
+        bytes += len;
+        wire_bytes += head_bytes(conn) + len + tail_bytes(conn, len);
     }
-    if (send_queue_commit(&conn->send, (uint32_t)(at - task->reserved)) != 0)
+    if (send_queue_commit(&conn->send, wire_bytes) != 0)
         conn_close(conn, "out of memory for an answer");
     count_read(task->session, bytes);
     conn_has_output(conn);

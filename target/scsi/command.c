@@ -234,7 +234,7 @@ void command_reply(struct command *command, const void *bytes, size_t len,
             memcpy(iov[i].iov_base, from, iov[i].iov_len);
             from += iov[i].iov_len;
         }
-        command->transport->in_commit(command, send, true);
+        command->transport->in_commit(command, iov, iov_count, true);
     } else {
         struct buffer *buffer = buffer_get(command->nexus->worker->buffers, send);
         if (!buffer)

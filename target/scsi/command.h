@@ -59,9 +59,10 @@ struct command_transport {
      * this command or any other on this worker.
      */
     int (*in_reserve)(struct command *command, uint32_t bytes, struct iovec *iov, int iov_cap);
-    /* The first `bytes` of the reserved room are filled; 0 gives it back. is_last: these are the
-     * last of the transfer and command_finish() with GOOD follows at once. */
-    void (*in_commit)(struct command *command, uint32_t bytes, bool is_last);
+    /* The reserved room, as in_reserve() gave it, is filled; iov_count = 0 gives it back. is_last:
+     * this is the last of the transfer and command_finish() with GOOD follows at once. */
+    void (*in_commit)(struct command *command, const struct iovec *iov, int iov_count,
+                      bool is_last);
     /* The next `bytes` of Data-In stand in `buffer`, which the transport puts back when sent. */
     void (*in_buffer)(struct command *command, struct buffer *buffer, uint32_t bytes, bool is_last);
     /* False: enough is queued; send no more until the transport calls command_in_resume(). */

@@ -54,7 +54,7 @@ static int read_inline(struct command *command, struct read *read)
     if (iov_count <= 0)
         return -EAGAIN;
     error = backing_try_read(command->lu->backing, iov, iov_count, read->offset_bytes);
-    transport->in_commit(command, error ? 0 : read->chunk_bytes, !error && is_last_chunk(read));
+    transport->in_commit(command, iov, error ? 0 : iov_count, !error && is_last_chunk(read));
     return error;
 }
 

@@ -57,11 +57,16 @@ static int fake_in_reserve(struct command *command, uint32_t bytes, struct iovec
     return 2;
 }
 
-static void fake_in_commit(struct command *command, uint32_t bytes, bool is_last)
+static void fake_in_commit(struct command *command, const struct iovec *iov, int iov_count,
+                           bool is_last)
 {
     struct fake_task *task = task_of(command);
+    uint32_t bytes = 0;
 
-    REQUIRE(task->reserved && bytes <= task->reserved_bytes);
+    for (int i = 0; i < iov_count; i++)
+        bytes += (uint32_t)iov[i].iov_len;
+    REQUIRE(task->reserved && (bytes == 0 || bytes == task->reserved_bytes));
+    REQUIRE(bytes == 0 || iov[0].iov_base == task->reserved);
     append_in(task, task->reserved, bytes);
     free(task->reserved);
     task->reserved = NULL;
