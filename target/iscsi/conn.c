@@ -19,6 +19,7 @@
 
 enum {
     READS_PER_TURN = 4, /* a busy connection lets the others of its worker have their turn */
+    HALF_MIN = 8,       /* answers that are worth a send of their own in the middle of a turn */
     HEAD_MAX = BHS_BYTES + AHS_MAX_BYTES + DIGEST_BYTES,
     TOO_EARLY_MAX = 16 * 1024,
 };
@@ -200,6 +201,7 @@ static bool flush(struct conn *conn)
     struct ev_loop *loop = conn->worker->loop;
     int error = send_queue_flush(&conn->send, conn->fd);
 
+    conn->sent_stat_sn = conn->stat_sn;
     if (error == -EAGAIN) {
         ev_io_start(loop, &conn->writable);
         return true;
@@ -245,6 +247,44 @@ static void conn_writable(struct ev_loop *loop, ev_io *watcher, int events)
             !conn_is_paused(conn))
             ev_io_start(conn->worker->loop, &conn->readable);
     }
+}
+
+void conn_note_depth(struct conn *conn, uint32_t commands)
+{
+    /* an ExpStatSN that makes no sense says nothing */
+    if (commands > conn->depth[0] && commands <= SESSION_WINDOW)
+        conn->depth[0] = commands;
+}
+
+/* A connection has something to read: what was counted in the turn becomes the last one's. */
+static void count_turn(struct conn *conn)
+{
+    struct iscsi_worker *iscsi = iscsi_of(conn->worker);
+
+    if (iscsi->turn_ns != conn->worker->now_ns) {
+        iscsi->turn_ns = conn->worker->now_ns;
+        iscsi->readable[1] = iscsi->readable[0];
+        iscsi->readable[0] = 0;
+    }
+    iscsi->readable[0]++;
+    conn->depth[1] = conn->depth[0];
+    conn->depth[0] = 0;
+}
+
+/*
+ * Answers wait for the end of the turn, so that all leave in one call. With many commands under way
+ * on one connection that would let both ends wait for each other: so the first half leaves when it
+ * is done, and the initiator works on it while we do the rest. Where several connections are busy,
+ * others fill the initiators' time, and a call for each half would only cost.
+ */
+static bool half_is_answered(const struct conn *conn)
+{
+    const struct iscsi_worker *iscsi = iscsi_of(conn->worker);
+    uint32_t answers = conn->stat_sn - conn->sent_stat_sn;
+    uint32_t depth = conn->depth[0] > conn->depth[1] ? conn->depth[0] : conn->depth[1];
+
+    return answers >= HALF_MIN && answers >= depth / 2 && iscsi->readable[0] <= 1 &&
+           iscsi->readable[1] <= 1;
 }
 
 void conn_has_output(struct conn *conn)
@@ -445,6 +485,8 @@ static void take_bytes(struct conn *conn, uint8_t *bytes, uint32_t len)
         at += take_data(conn, bytes + at, len - at);
         if (conn->data)
             return;
+        if (half_is_answered(conn) && !ev_is_active(&conn->writable))
+            flush(conn);
     }
     uint32_t rest = len - at;
     if (rest == 0 || conn->is_closing || conn->is_draining)
@@ -531,6 +573,7 @@ static void conn_readable(struct ev_loop *loop, ev_io *watcher, int events)
         conn->is_ping_out = false;
         conn_start_keepalive(conn);
     }
+    count_turn(conn);
     conn->is_reading = true;
     for (int i = 0; i < READS_PER_TURN; i++)
         if (!receive_once(conn) || conn->is_closing || conn->is_draining || conn_is_paused(conn))

@@ -58,6 +58,8 @@ struct conn {
 
     struct send_queue send;
     uint32_t stat_sn;
+    uint32_t sent_stat_sn; /* of the first answer that has not been sent */
+    uint32_t depth[2];     /* the most commands under way at once: in this turn, in the last */
 
     struct login *login;     /* until full feature phase */
     struct session *session; /* from then on */
@@ -84,6 +86,8 @@ struct iscsi_worker {
     struct task *free_tasks;
     struct out_piece *free_pieces;
     unsigned sessions;
+    uint64_t turn_ns;     /* the turn that `readable` is of: its worker's now_ns */
+    unsigned readable[2]; /* connections that had something to read: in this turn, in the last */
     LIST_HEAD(, session) session_list;
     struct session_drain_part *drains; /* who waits for sessions to be gone */
 };
@@ -123,6 +127,9 @@ void conn_send(struct conn *conn, const struct pdu *pdu, const void *data, uint3
 
 /* Answers a PDU that is not taken with Reject, its header as data (RFC 7143 11.17). */
 void conn_reject(struct conn *conn, enum reject_reason reason);
+
+/* The initiator has so many commands under way, as far as it knows; see half_is_answered(). */
+void conn_note_depth(struct conn *conn, uint32_t commands);
 
 /* Something was queued: it will leave at the end of this turn at the latest. */
 void conn_has_output(struct conn *conn);

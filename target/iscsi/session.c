@@ -157,6 +157,10 @@ void session_room(struct session *session)
 
 void session_scsi_command(struct conn *conn, struct pdu_data *data)
 {
+    /* this one, those that are not answered, and those whose answer it had not seen when it sent
+     * this (RFC 7143 4.2.2.2) */
+    conn_note_depth(
+        conn, 1 + conn->session->in_flight + conn->stat_sn - conn->pdu.scsi_command.exp_stat_sn);
     session_in_order(conn->session, data, task_start);
 }
 
