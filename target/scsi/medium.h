@@ -35,8 +35,7 @@ bool medium_enter(struct medium *medium, enum gate_mode mode, uint64_t offset_by
 /* Fine when not inside. */
 void medium_leave(struct medium *medium);
 
-/* Submits medium->io, whose op, bytes, lengths and is_durable are set; next() runs with its result.
- */
+/* Submits medium->io, set as a whole but for backing and done; next() runs with its result. */
 void medium_submit(struct medium *medium, void (*next)(struct medium *medium));
 
 /* Stops waiting for the gate. What is held or in flight stays. */

@@ -23,6 +23,6 @@ void sbc_synchronize_cache(struct command *command)
     if (command->lu->cache == CACHE_WRITETHROUGH || command->lu->is_readonly)
         return command_good(command);
     medium_open(medium, command);
-    medium->io.op = IO_FLUSH;
+    medium->io = (struct io){ .op = IO_FLUSH };
     medium_submit(medium, flushed);
 }

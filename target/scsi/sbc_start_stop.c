@@ -71,7 +71,7 @@ void sbc_start_stop(struct command *command)
     if (flags & NO_FLUSH || lu->cache == CACHE_WRITETHROUGH || lu->is_readonly)
         return stop(command);
     medium_open(medium, command);
-    medium->io.op = IO_FLUSH;
+    medium->io = (struct io){ .op = IO_FLUSH };
     medium_submit(medium, stop_flushed);
 }
 
