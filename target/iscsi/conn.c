@@ -20,6 +20,10 @@
 enum {
     READS_PER_TURN = 4, /* a busy connection lets the others of its worker have their turn */
     HALF_MIN = 8,       /* answers that are worth a send of their own in the middle of a turn */
+    /* Data that is received in place is mostly followed by more of its kind: of a long one's
+     * successor only so much is received that would have to be copied to its place. */
+    LONG_DATA_BYTES = 192 * 1024,
+    AHEAD_BYTES = 4096,
     HEAD_MAX = BHS_BYTES + AHS_MAX_BYTES + DIGEST_BYTES,
     TOO_EARLY_MAX = 16 * 1024,
 };
@@ -526,18 +530,21 @@ static bool receive_once(struct conn *conn)
     uint32_t kept = conn->data ? 0 : restore_head(conn, receive);
     uint32_t len = conn->pdu.data_segment_length, wire = 0;
     struct iovec iov[3];
+    uint32_t room = RECEIVE_BYTES - kept;
     int count = 0;
 
     if (conn->data) {
         wire = data_wire_bytes(conn);
+        if (len >= LONG_DATA_BYTES)
+            room = AHEAD_BYTES;
         if (conn->data_got < len)
             iov[count++] = (struct iovec){ conn->data + conn->data_got, len - conn->data_got };
         uint32_t tail_got = conn->data_got > len ? conn->data_got - len : 0;
         if (wire > len)
             iov[count++] = (struct iovec){ conn->tail + tail_got, wire - len - tail_got };
     }
-    iov[count++] = (struct iovec){ receive + kept, RECEIVE_BYTES - kept };
-    size_t asked = RECEIVE_BYTES - kept + (conn->data ? wire - conn->data_got : 0);
+    iov[count++] = (struct iovec){ receive + kept, room };
+    size_t asked = room + (conn->data ? wire - conn->data_got : 0);
     struct msghdr message = { .msg_iov = iov, .msg_iovlen = (size_t)count };
     ssize_t got = recvmsg(conn->fd, &message, MSG_DONTWAIT);
     if (got <= 0) {
