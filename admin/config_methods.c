@@ -101,10 +101,12 @@ static const char *const step_names[] = {
     [PLAN_TARGET_ADD] = "target-add",
     [PLAN_TARGET_REMOVE] = "target-remove",
     [PLAN_TARGET_CHANGE] = "target-change",
+    [PLAN_TARGET_INQUIRY] = "target-change",
     [PLAN_LUN_ADD] = "lun-add",
     [PLAN_LUN_REMOVE] = "lun-remove",
     [PLAN_LUN_GROW] = "lun-grow",
     [PLAN_LUN_CHANGE] = "lun-change",
+    [PLAN_LUN_INQUIRY] = "lun-change",
     [PLAN_REFUSED] = "refused",
     [PLAN_RESTART] = "restart",
 };
@@ -114,11 +116,13 @@ static bool is_about_lun(const struct plan_step *step)
     switch (step->kind) {
     case PLAN_TARGET_ADD:
     case PLAN_TARGET_REMOVE:
-    case PLAN_TARGET_CHANGE: return false;
+    case PLAN_TARGET_CHANGE:
+    case PLAN_TARGET_INQUIRY: return false;
     case PLAN_LUN_ADD:
     case PLAN_LUN_REMOVE:
     case PLAN_LUN_GROW:
     case PLAN_LUN_CHANGE:
+    case PLAN_LUN_INQUIRY:
     case PLAN_REFUSED: return true;
     case PLAN_RESTART: return step->target != NULL; /* else it is about the daemon */
     }

@@ -49,13 +49,15 @@ int conf_parse_size(const char *text, uint64_t *bytes);
 enum plan_kind {
     PLAN_TARGET_ADD,
     PLAN_TARGET_REMOVE,
-    PLAN_TARGET_CHANGE, /* alias, access lists, CHAP: holds for new logins */
+    PLAN_TARGET_CHANGE,  /* alias, access lists, CHAP: holds for new logins */
+    PLAN_TARGET_INQUIRY, /* alua: live, its hosts are told */
     PLAN_LUN_ADD,
     PLAN_LUN_REMOVE,
     PLAN_LUN_GROW,
-    PLAN_LUN_CHANGE, /* mask, cache: live */
-    PLAN_REFUSED,    /* cannot be done to a LUN that lives: another path, shrinking, identity */
-    PLAN_RESTART,    /* holds only after a restart (portals, workers...) */
+    PLAN_LUN_CHANGE,  /* mask: live */
+    PLAN_LUN_INQUIRY, /* rotation: live, its hosts are told */
+    PLAN_REFUSED,     /* cannot be done to a LUN that lives: another path, shrinking, identity */
+    PLAN_RESTART,     /* holds only after a restart (portals, workers...) */
 };
 
 struct plan_step {

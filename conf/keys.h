@@ -31,6 +31,7 @@ enum key_type {
 
 enum key_when {
     KEY_LIVE,    /* a reload is enough */
+    KEY_INQUIRY, /* a reload is enough; hosts are told that INQUIRY data has changed */
     KEY_LOGINS,  /* a reload is enough; holds for logins from then on */
     KEY_RESTART, /* holds after a restart of the daemon */
     KEY_FROZEN,  /* part of the LUN's identity: said once, when it is first served */

@@ -9,9 +9,10 @@
 
 /* Steps are made in the order of the models and done in this one. */
 static const unsigned char step_rank[] = {
-    [PLAN_LUN_REMOVE] = 0, [PLAN_TARGET_REMOVE] = 1, [PLAN_TARGET_CHANGE] = 2,
-    [PLAN_LUN_CHANGE] = 3, [PLAN_LUN_GROW] = 4,      [PLAN_TARGET_ADD] = 5,
-    [PLAN_LUN_ADD] = 6,    [PLAN_RESTART] = 7,       [PLAN_REFUSED] = 8,
+    [PLAN_LUN_REMOVE] = 0,     [PLAN_TARGET_REMOVE] = 1, [PLAN_TARGET_CHANGE] = 2,
+    [PLAN_TARGET_INQUIRY] = 3, [PLAN_LUN_CHANGE] = 4,    [PLAN_LUN_INQUIRY] = 5,
+    [PLAN_LUN_GROW] = 6,       [PLAN_TARGET_ADD] = 7,    [PLAN_LUN_ADD] = 8,
+    [PLAN_RESTART] = 9,        [PLAN_REFUSED] = 10,
 };
 
 __attribute__((format(printf, 5, 6))) static int add_step(struct plan *plan, enum plan_kind kind,
@@ -121,6 +122,11 @@ static int plan_lun_key(struct plan *plan, const struct model_target *target, co
         return add_step(plan, PLAN_LUN_CHANGE, target->name, to->lun,
                         "LUN %u of %s: %s changes; who loses or gains the LUN is told", to->lun,
                         target->name, key->name);
+    if (key->when == KEY_INQUIRY)
+        return add_step(plan, PLAN_LUN_INQUIRY, target->name, to->lun,
+                        "LUN %u of %s: %s changes; its hosts are told that INQUIRY data has "
+                        "changed",
+                        to->lun, target->name, key->name);
     if (key->when == KEY_RESTART)
         return add_step(plan, PLAN_RESTART, target->name, to->lun,
                         "LUN %u of %s: %s holds after a restart of nestord", to->lun, target->name,
@@ -182,16 +188,28 @@ static int plan_luns(struct plan *plan, const struct model_target *from,
 
 /* ---- targets ---- */
 
+static int plan_target_key(struct plan *plan, const struct model_target *target,
+                           const struct key *key)
+{
+    if (key->when == KEY_LOGINS)
+        return add_step(plan, PLAN_TARGET_CHANGE, target->name, 0,
+                        "target %s: %s changes for logins from now on; sessions stay", target->name,
+                        key->name);
+    if (key->when == KEY_INQUIRY)
+        return add_step(plan, PLAN_TARGET_INQUIRY, target->name, 0,
+                        "target %s: %s changes; its hosts are told that INQUIRY data has changed",
+                        target->name, key->name);
+    return 0; /* LUNs, compared one by one; a name is another target */
+}
+
 static int plan_target(struct plan *plan, const struct model_target *from,
                        const struct model_target *to)
 {
     for (const struct key *key = keys_next(KEY_TARGET, NULL); key;
          key = keys_next(KEY_TARGET, key)) {
-        if (key->when != KEY_LOGINS || is_equal_value(key, from, to))
+        if (is_equal_value(key, from, to))
             continue;
-        int error = add_step(plan, PLAN_TARGET_CHANGE, to->name, 0,
-                             "target %s: %s changes for logins from now on; sessions stay",
-                             to->name, key->name);
+        int error = plan_target_key(plan, to, key);
         if (error < 0)
             return error;
     }

@@ -81,6 +81,7 @@ static const char *when_text(enum key_when when)
 {
     switch (when) {
     case KEY_LIVE: return "A reload is enough.";
+    case KEY_INQUIRY: return "A reload is enough; hosts are told that INQUIRY data has changed.";
     case KEY_LOGINS: return "After a reload it holds for new logins.";
     case KEY_RESTART: return "It holds after a restart.";
     case KEY_FROZEN: return "It is kept with the image when it is first served, and stays so.";

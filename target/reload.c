@@ -91,6 +91,7 @@ static void serve_lun(struct change *change, struct served *served,
     char error[SERVED_ERROR_MAX];
 
     if (unit && unit->lu) {
+        lu_set_rotation(unit->lu, served_rotation(lun));
         if (grow(unit->lu, lun, error) < 0)
             model_problems_add(&change->problems, &lun->place, "LUN %u of %s does not grow: %s",
                                lun->lun, target->name, error);
@@ -125,6 +126,7 @@ static void serve_target(struct change *change, const struct model_target *targe
         else
             model_problems_add(&change->problems, &target->place, "target %s: no memory",
                                target->name);
+        scsi_target_set_alua(&served->node->scsi, target->has_alua);
     }
     for (unsigned i = 0; i < target->lun_count; i++)
         serve_lun(change, served, target, &target->luns[i]);

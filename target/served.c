@@ -87,7 +87,7 @@ int served_open(struct served_list *all, struct node_table *nodes, struct worker
         goto no_memory;
     }
     served->node = node_find(nodes, declared->name);
-    served->node->scsi.has_alua = declared->has_alua;
+    scsi_target_set_alua(&served->node->scsi, declared->has_alua);
     TAILQ_INIT(&served->units);
     TAILQ_INSERT_TAIL(all, served, link);
     *out = served;
@@ -300,6 +300,11 @@ static int finish_writes(struct backing *backing, const struct identity *identit
     return result;
 }
 
+uint16_t served_rotation(const struct model_lun *declared)
+{
+    return declared->rotation > 0 ? (uint16_t)declared->rotation : 0;
+}
+
 static int open_lu(const char *state_dir, struct backing *backing, const struct model_lun *declared,
                    const struct identity *identity, struct lu **out, char error[SERVED_ERROR_MAX])
 {
@@ -315,7 +320,7 @@ static int open_lu(const char *state_dir, struct backing *backing, const struct 
         .is_readonly = declared->is_readonly,
         .is_removable = declared->is_removable,
         .cache = declared->is_writethrough ? CACHE_WRITETHROUGH : CACHE_WRITEBACK,
-        .rotation_rpm = declared->rotation > 0 ? (uint16_t)declared->rotation : 0,
+        .rotation_rpm = served_rotation(declared),
         .thin_threshold_percent = declared->thin_threshold >= 0 ? (unsigned)declared->thin_threshold
                                                                 : THIN_THRESHOLD_DEFAULT,
         .persistent_path = persistent_path,

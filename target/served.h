@@ -55,6 +55,8 @@ void access_set_chap(struct node_chap *chap, const struct model_chap *declared);
  */
 int unit_open(const struct served_list *all, const char *state_dir, struct served *served,
               const struct model_lun *declared, char error[SERVED_ERROR_MAX]);
+/* What VPD B1h tells of its rotation: 0 when it is not said. */
+uint16_t served_rotation(const struct model_lun *declared);
 /* A LUN that could not be opened keeps its place and the reason. 0 or -ENOMEM. */
 int unit_set_problem(struct served *served, unsigned lun, const char *problem);
 /* Takes the unit out of its target; close it with unit_free() when no map names it. */

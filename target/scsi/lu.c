@@ -42,7 +42,7 @@ int lu_open(const struct lu_options *options, struct lu **out)
     lu->is_readonly = options->is_readonly;
     lu->is_removable = options->is_removable;
     lu->cache = options->cache;
-    lu->rotation_rpm = options->rotation_rpm;
+    atomic_init(&lu->rotation_rpm, options->rotation_rpm);
     pthread_mutex_init(&lu->mutex, NULL);
     pthread_cond_init(&lu->jobs_are_over, NULL);
     thin_open(&lu->thin, lu, options->thin_threshold_percent);
@@ -75,6 +75,12 @@ void lu_capacity_changed(struct lu *lu)
 
     if (atomic_exchange_explicit(&lu->blocks, blocks, memory_order_acq_rel) != blocks)
         unit_attention_raise_all(lu, UA_CAPACITY_CHANGED, NULL);
+}
+
+void lu_set_rotation(struct lu *lu, uint16_t rotation_rpm)
+{
+    if (atomic_exchange(&lu->rotation_rpm, rotation_rpm) != rotation_rpm)
+        unit_attention_raise_all(lu, UA_INQUIRY_CHANGED, NULL);
 }
 
 static uint64_t count(const _Atomic uint64_t *counter)

@@ -1,11 +1,10 @@
 /*
  * lu: a logical unit: an image with an identity, shared by every nexus that may see it.
  *
- * Thread    made, grown and closed by the main thread; used from every worker. `blocks` and
- *           `reserved` are read without a lock by every command; the rest that changes is under
- *           `mutex`, held for microseconds and never across I/O.
- * Ends      lu_close(), once no LUN map names it and no command is left (scsi_target_set_map()
- *           says when).
+ * Thread    made, changed and closed by the main thread; used from every worker. What is _Atomic is
+ *           read without a lock by every command; the rest that changes is under `mutex`, held for
+ * microseconds and never across I/O. Ends      lu_close(), once no LUN map names it and no command
+ * is left (scsi_target_set_map() says when).
  */
 #pragma once
 
@@ -52,7 +51,7 @@ struct lu {
     _Atomic uint64_t blocks;
     bool is_readonly, is_removable;
     enum cache_mode cache;
-    uint16_t rotation_rpm;
+    _Atomic uint16_t rotation_rpm;
 
     _Atomic bool reserved; /* lu_is_reserved(); kept by reservation_note() */
     /* by START STOP UNIT; for all nexuses, until the daemon ends */
@@ -103,6 +102,9 @@ static inline enum sense_code lu_not_ready(const struct lu *lu)
 
 /* The image has grown: tell what is served now, and raise CAPACITY DATA HAS CHANGED. */
 void lu_capacity_changed(struct lu *lu);
+
+/* What VPD B1h tells from now on. Raises INQUIRY DATA HAS CHANGED when it is another value. */
+void lu_set_rotation(struct lu *lu, uint16_t rotation_rpm);
 
 /* Sums over the workers. */
 struct lu_statistics {

@@ -132,6 +132,14 @@ struct lun_map *scsi_target_map_get(struct scsi_target *target)
     return map;
 }
 
+void scsi_target_set_alua(struct scsi_target *target, bool has_alua)
+{
+    if (atomic_exchange(&target->has_alua, has_alua) == has_alua)
+        return;
+    for (unsigned i = 0; i < target->map->count; i++)
+        unit_attention_raise_all(target->map->entries[i].lu, UA_INQUIRY_CHANGED, NULL);
+}
+
 /* ---- changing its map ---- */
 
 static bool left_behind(const struct drain *drain, const struct itl *itl)

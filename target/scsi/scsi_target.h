@@ -27,7 +27,7 @@ struct lun_map {
 
 struct scsi_target {
     char name[INITIATOR_NAME_MAX + 1];
-    bool has_alua; /* tells of its port group (SPC-4 5.16.3); set before the first nexus */
+    _Atomic bool has_alua; /* tells of its port group (SPC-4 5.16.3) */
     struct workers *workers;
     struct lun_map *map;   /* the main thread's newest; workers use their nexus's */
     pthread_mutex_t mutex; /* guards `map` against nexuses that are being opened */
@@ -47,6 +47,12 @@ void scsi_target_close(struct scsi_target *target); /* no nexus is left */
 
 /* The newest map, with a reference for the caller. From any thread. */
 struct lun_map *scsi_target_map_get(struct scsi_target *target);
+
+/*
+ * From the main thread: tells of the port group from now on, or does no longer. Raises INQUIRY DATA
+ * HAS CHANGED on its units when that is new.
+ */
+void scsi_target_set_alua(struct scsi_target *target, bool has_alua);
 
 /*
  * From the main thread: takes over `map`, moves every nexus to it, aborts what runs on LUNs that

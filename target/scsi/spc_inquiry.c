@@ -67,7 +67,7 @@ static void build_block_limits(struct builder *out, const struct command *comman
 
 static void build_block_characteristics(struct builder *out, const struct command *command)
 {
-    vpd_block_characteristics(out, command->lu->rotation_rpm,
+    vpd_block_characteristics(out, atomic_load(&command->lu->rotation_rpm),
                               capability_has(command->lu, 0x48, 0x02));
 }
 

@@ -139,6 +139,19 @@ static void test_an_empty_mask_is_not_the_same_as_none(void **state)
     assert_only_step(*state, PLAN_LUN_CHANGE, 0);
 }
 
+static void test_a_rotation_is_told_to_the_hosts_of_the_lun(void **state)
+{
+    make(*state, TARGET("a", LUNS(LUN0)),
+         TARGET("a", LUNS("{ lun = 0; path = \"/zero\"; size = \"2G\"; rotation = 1; }")));
+    assert_only_step(*state, PLAN_LUN_INQUIRY, 0);
+}
+
+static void test_port_groups_are_told_to_the_hosts_of_the_target(void **state)
+{
+    make(*state, TARGET("a", LUNS(LUN0)), TARGET("a", "alua = true; " LUNS(LUN0)));
+    assert_only_step(*state, PLAN_TARGET_INQUIRY, 0);
+}
+
 static void test_a_cache_mode_waits_for_a_restart(void **state)
 {
     make(*state, TARGET("a", LUNS(LUN0)),
@@ -218,6 +231,8 @@ int main(void)
         TEST(test_another_identity_is_refused),
         TEST(test_a_mask_changes_while_it_runs),
         TEST(test_an_empty_mask_is_not_the_same_as_none),
+        TEST(test_a_rotation_is_told_to_the_hosts_of_the_lun),
+        TEST(test_port_groups_are_told_to_the_hosts_of_the_target),
         TEST(test_a_cache_mode_waits_for_a_restart),
         TEST(test_access_changes_hold_for_new_logins),
         TEST(test_another_secret_in_the_same_file_is_a_change),

@@ -566,6 +566,23 @@ static void test_a_reload_keeps_what_nestorctl_added(void **state)
     assert_int_equal(seen(rig, 0)->blocks, 8 * MEBIBYTE / 512);
 }
 
+static void test_a_reload_changes_the_rotation_of_the_same_unit(void **state)
+{
+    struct rig *rig = *state;
+
+    start(rig, ZERO);
+    struct lu *lu = seen(rig, 0);
+    struct identity before = lu->identity;
+    assert_int_equal(lu->rotation_rpm, 0);
+    assert_int_equal(
+        reload(rig, "{ lun = 0; path = \"~/zero.img\"; size = \"4M\"; rotation = 7200; }"), 0);
+    assert_ptr_equal(seen(rig, 0), lu);
+    assert_int_equal(lu->rotation_rpm, 7200);
+    assert_memory_equal(&lu->identity, &before, sizeof(before));
+    assert_int_equal(reload(rig, ZERO), 0);
+    assert_int_equal(lu->rotation_rpm, 0);
+}
+
 static void test_a_reload_that_is_refused_changes_nothing(void **state)
 {
     struct rig *rig = *state;
@@ -654,6 +671,7 @@ int main(void)
         TEST(test_the_persons_list_of_initiators_is_changed_in_the_persons_file),
         TEST(test_a_reload_moves_an_image_to_another_number),
         TEST(test_a_reload_keeps_what_nestorctl_added),
+        TEST(test_a_reload_changes_the_rotation_of_the_same_unit),
         TEST(test_a_reload_that_is_refused_changes_nothing),
         TEST(test_a_size_that_is_said_first_must_not_shrink_the_lun),
         TEST(test_a_reload_tries_again_what_was_left_out),

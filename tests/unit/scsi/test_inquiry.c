@@ -63,7 +63,14 @@ static void test_port_groups_are_told_only_where_the_target_has_them(void **stat
     fake_run(&task, &rig, report, 255, NULL, 0);
     assert_int_equal(fake_sense(&task), 0x052000);
     fake_free(&task);
-    rig.target.has_alua = true;
+    scsi_target_set_alua(&rig.target, true);
+    fake_run(&task, &rig, (const uint8_t[6]){ 0 }, 0, NULL, 0);
+    assert_int_equal(fake_sense(&task), 0x063f03);
+    fake_free(&task);
+    scsi_target_set_alua(&rig.target, true); /* nothing new */
+    fake_run(&task, &rig, (const uint8_t[6]){ 0 }, 0, NULL, 0);
+    assert_int_equal(task.answer.status, STATUS_GOOD);
+    fake_free(&task);
     fake_run(&task, &rig, inquire, 96, NULL, 0);
     assert_int_equal(task.in[5], 0x18); /* TPGS 01b: implicit */
     fake_free(&task);

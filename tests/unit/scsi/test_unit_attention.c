@@ -122,6 +122,26 @@ static void test_raising_for_all_spares_the_one_who_did_it(void **state)
     lu_close(lu);
 }
 
+/* SPC-4 6.6.1: whatever has changed it, every nexus is told, once. */
+static void test_another_rotation_is_told_to_every_nexus(void **state)
+{
+    struct lu *lu = bench_lu();
+    struct nexus one = { 0 }, other = { 0 };
+    struct itl of_one = { .nexus = &one }, of_other = { .nexus = &other };
+
+    (void)state;
+    LIST_INSERT_HEAD(&lu->itls, &of_one, lu_link);
+    LIST_INSERT_HEAD(&lu->itls, &of_other, lu_link);
+    lu_set_rotation(lu, 7200);
+    assert_int_equal(unit_attention_take(&of_one), SENSE_CODE(0x6, 0x3f, 0x03));
+    assert_int_equal(unit_attention_take(&of_other), SENSE_CODE(0x6, 0x3f, 0x03));
+    lu_set_rotation(lu, 7200);
+    assert_int_equal(unit_attention_take(&of_one), SENSE_NONE);
+    assert_int_equal(unit_attention_take(&of_other), SENSE_NONE);
+    LIST_INIT(&lu->itls);
+    lu_close(lu);
+}
+
 #define TEST(test) cmocka_unit_test_setup(test, setup)
 
 int main(void)
@@ -135,6 +155,7 @@ int main(void)
         TEST(test_every_condition_has_the_code_of_the_standard),
         TEST(test_a_cleared_condition_is_not_told),
         TEST(test_raising_for_all_spares_the_one_who_did_it),
+        TEST(test_another_rotation_is_told_to_every_nexus),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
