@@ -3,8 +3,8 @@
  *
  * Thread    the main thread only.
  * Owns      the node's reference and the logical units. A unit leaves its target's list before it
- * is closed; it is closed when no LUN map names it. Knows     the model as it was declared; for
- * registry.c and reload.c, which change it.
+ *           is closed; it is closed when no LUN map names it.
+ * Knows     the model as it was declared; for registry.c and reload.c, which change it.
  */
 #pragma once
 

@@ -1,10 +1,11 @@
 /*
  * lu: a logical unit: an image with an identity, shared by every nexus that may see it.
  *
- * Thread    made, changed and closed by the main thread; used from every worker. What is _Atomic is
- *           read without a lock by every command; the rest that changes is under `mutex`, held for
- * microseconds and never across I/O. Ends      lu_close(), once no LUN map names it and no command
- * is left (scsi_target_set_map() says when).
+ * Thread    made, changed and closed by the main thread; used from every worker. What is _Atomic
+ *           is read without a lock by every command; the rest that changes is under `mutex`, held
+ *           for microseconds and never across I/O.
+ * Ends      lu_close(), once no LUN map names it and no command is left (scsi_target_set_map()
+ *           says when).
  */
 #pragma once
 
