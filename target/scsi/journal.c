@@ -457,3 +457,35 @@ int journal_replay(struct backing *image, const uint8_t naa[IDENTITY_NAA_BYTES],
     backing_close(journal.file);
     return number;
 }
+
+/* ---- for a sanitize operation ---- */
+
+static int slots_wipe(struct backing *file)
+{
+    uint8_t *zeros = calloc(1, LIMIT_ATOMIC_BYTES);
+    int error = zeros ? 0 : -ENOMEM;
+
+    for (unsigned slot = 0; slot < JOURNAL_SLOTS && error == 0; slot++)
+        error = transfer(file, IO_WRITE, zeros, LIMIT_ATOMIC_BYTES,
+                         slot_offset(slot) + JOURNAL_HEADER_BYTES, true);
+    free(zeros);
+    return error;
+}
+
+int journal_wipe(const struct backing *image, struct journal *journal)
+{
+    char path[PATH_MAX], error[JOURNAL_ERROR_MAX];
+    struct backing *file;
+    int number;
+
+    if (journal)
+        return slots_wipe(journal->file);
+    number = journal_path(image, path);
+    if (number == 0)
+        number = file_open(path, false, false, &file, error);
+    if (number || !file)
+        return number;
+    number = slots_wipe(file);
+    backing_close(file);
+    return number;
+}

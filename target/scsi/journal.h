@@ -69,6 +69,13 @@ int journal_write(struct journal *journal, unsigned slot, struct io *io);
 /* Its first step: fills the slot. 0, or a negative errno and the slot is torn, or free. */
 int journal_put(struct journal *journal, unsigned slot, const struct io *io);
 
+/*
+ * For a sanitize operation: overwrites what its writes have left in free slots, on stable storage.
+ * `journal`: NULL when the image's is not open; fine when there is none. No slot is in use. 0, or a
+ * negative errno.
+ */
+int journal_wipe(const struct backing *image, struct journal *journal);
+
 /* IMAGE.nestor-journal, beside the image itself where a link leads to it; that of a block device
  * beside the path as given. 0, or a negative errno. */
 int journal_path(const struct backing *image, char path[PATH_MAX]);

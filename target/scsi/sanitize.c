@@ -57,6 +57,16 @@ static void flush(struct sanitize *sanitize)
     sanitize->error = io.result;
 }
 
+/* The journal has no slot in use: an atomic write holds the gate as long as it has one. */
+static void end_well(struct sanitize *sanitize)
+{
+    struct lu *lu = sanitize->job.lu;
+
+    flush(sanitize);
+    if (sanitize->error == 0)
+        sanitize->error = journal_wipe(lu->backing, lu->atomic_writes.journal);
+}
+
 static bool slice_run(struct lu_job *job)
 {
     struct sanitize *sanitize = CONTAINER_OF(job, struct sanitize, job);
@@ -72,7 +82,7 @@ static bool slice_run(struct lu_job *job)
         for (unsigned i = 0; sanitize->is_inverted && i < CHUNK_BYTES; i++)
             sanitize->chunk[i] ^= 0xff;
         if (sanitize->passes == 0)
-            flush(sanitize);
+            end_well(sanitize);
     }
     return sanitize->error == 0 && sanitize->passes > 0;
 }

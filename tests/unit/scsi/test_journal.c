@@ -558,6 +558,43 @@ static unsigned kill_and_finish(volatile bool *is_running)
     return cut;
 }
 
+/* What a sanitize operation must leave no copy of; only the page that says whose it is stays. */
+static void test_wiping_leaves_nothing_of_what_was_written(void **state)
+{
+    static uint8_t bytes[JOURNAL_BYTES];
+    struct journal *journal = open_as(ours);
+    struct io io = write_of(0x77, false);
+
+    (void)state;
+    for (unsigned is_open = 0; is_open < 2; is_open++) {
+        assert_int_equal(journal_write(journal, 3, &io), 0);
+        if (!is_open)
+            journal_close(journal);
+        assert_int_equal(journal_wipe(bench.image, is_open ? journal : NULL), 0);
+        int fd = open(bench.journal_path, O_RDONLY);
+        assert_true(fd >= 0);
+        assert_int_equal(read(fd, bytes, sizeof bytes), sizeof bytes);
+        close(fd);
+        for (unsigned i = JOURNAL_HEADER_BYTES; i < sizeof bytes; i++)
+            assert_int_equal(bytes[i], 0);
+        if (!is_open)
+            journal = open_as(ours);
+    }
+    call_count = 0;
+    failing_call = JOURNAL_SLOTS;
+    assert_int_equal(journal_wipe(bench.image, journal), -EIO);
+    for (unsigned i = 0; i < JOURNAL_SLOTS; i++)
+        assert_true(calls[i].is_durable);
+    journal_close(journal);
+}
+
+static void test_without_a_journal_there_is_nothing_to_wipe(void **state)
+{
+    (void)state;
+    assert_int_equal(journal_wipe(bench.image, NULL), 0);
+    assert_int_equal(access(bench.journal_path, F_OK), -1);
+}
+
 static unsigned kills_in(const char *folder)
 {
     volatile bool *is_running =
@@ -613,6 +650,8 @@ int main(void)
         TEST(test_a_readonly_image_is_not_written_to),
         TEST(test_what_is_no_file_is_refused),
         TEST(test_a_link_to_the_image_leads_to_the_same_journal),
+        TEST(test_wiping_leaves_nothing_of_what_was_written),
+        TEST(test_without_a_journal_there_is_nothing_to_wipe),
         TEST(test_kill_9_leaves_all_or_nothing_on_a_disk),
         TEST(test_kill_9_leaves_all_or_nothing_in_memory),
     };

@@ -6,11 +6,15 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
+#include "target/scsi/journal.h"
 #include "target/scsi/sanitize.h"
 #include "tests/unit/scsi/disk_bench.h"
 
+#include <fcntl.h>
 #include <sched.h>
+#include <stdio.h>
 #include <time.h>
+#include <unistd.h>
 
 enum { IMMED = 0x80, AUSE = 0x20, ERASE = 0x02, OVERWRITE = 0x01, EXIT_FAILURE_MODE = 0x1f };
 
@@ -115,6 +119,46 @@ static void test_an_overwritten_unit_has_the_pattern_of_the_last_pass(void **sta
     list[0] = 0x82; /* INVERT, two passes */
     assert_int_equal(sanitize(OVERWRITE, list, sizeof list), 0);
     expect_all(0x5a);
+}
+
+/* A write that is all or nothing leaves a copy in the image's journal. */
+static void expect_no_copy(uint8_t byte)
+{
+    static uint8_t bytes[JOURNAL_BYTES];
+    char path[96];
+    int fd;
+
+    snprintf(path, sizeof path, "%s.nestor-journal", rig.path);
+    fd = open(path, O_RDONLY);
+    assert_true(fd >= 0);
+    assert_int_equal(read(fd, bytes, sizeof bytes), sizeof bytes);
+    close(fd);
+    unlink(path);
+    for (unsigned i = 1; i < sizeof bytes; i++)
+        if (bytes[i] == byte && bytes[i - 1] == byte)
+            fail_msg("data is still there, %u bytes into the journal", i);
+}
+
+static void test_a_copy_of_data_in_the_journal_is_gone_too(void **state)
+{
+    static const uint8_t actions[] = { ERASE, OVERWRITE };
+    static const uint8_t overwrite[5] = { 0x01, 0, 0, 1, 0xa5 };
+    uint8_t cdb[16] = { 0x9c, [9] = 43, [13] = 8 }; /* WRITE ATOMIC(16) across a page */
+    uint8_t *secret = malloc(8 * RIG_BLOCK_BYTES);
+
+    (void)state;
+    assert_non_null(secret);
+    memset(secret, 0x77, 8 * RIG_BLOCK_BYTES);
+    for (unsigned i = 0; i < sizeof actions; i++) {
+        assert_int_equal(run(cdb, 0, secret, 8 * RIG_BLOCK_BYTES), 0);
+        if (actions[i] == ERASE)
+            assert_int_equal(sanitize(ERASE, NULL, 0), 0);
+        else
+            assert_int_equal(sanitize(OVERWRITE, overwrite, sizeof overwrite), 0);
+        expect_no_copy(0x77);
+        assert_int_equal(teardown(NULL) | setup(NULL), 0);
+    }
+    free(secret);
 }
 
 static void test_overwrite_lists_of_wrong_length_are_refused(void **state)
@@ -252,6 +296,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_an_erased_unit_is_a_hole_of_zeros),
         TEST(test_an_overwritten_unit_has_the_pattern_of_the_last_pass),
+        TEST(test_a_copy_of_data_in_the_journal_is_gone_too),
         TEST(test_overwrite_lists_of_wrong_length_are_refused),
         TEST(test_only_what_the_standard_names_is_answered_meanwhile),
         TEST(test_one_that_has_not_begun_can_be_aborted),
