@@ -6,6 +6,7 @@
 
 #include "tests/unit/scsi/copy_bench.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -126,9 +127,13 @@ int copy_teardown(void **state)
     assert_int_equal(held_count, 0);
     rig_close(&rig);
     for (unsigned i = 1; i < UNITS; i++) {
+        char journal[sizeof paths[i] + 16];
+
         assert_int_equal(units[i]->copies, 0);
+        snprintf(journal, sizeof journal, "%s.nestor-journal", paths[i]);
         lu_close(units[i]);
         unlink(paths[i]);
+        unlink(journal); /* made when it was needed */
     }
     return 0;
 }

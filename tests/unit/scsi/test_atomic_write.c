@@ -395,26 +395,6 @@ static uint32_t told_maximum(void)
     return most;
 }
 
-static void test_the_told_maximum_is_taken_and_one_more_is_refused(void **state)
-{
-    struct fake_task task;
-    uint8_t cdb[16];
-
-    (void)state;
-    assert_int_equal(told_maximum(), 256);
-    atomic_cdb(cdb, 0, 256);
-    assert_int_equal(sense_of(cdb, 256 * BLOCK), 0);
-    atomic_cdb(cdb, 1000, 257);
-    fake_run(&task, &rig, cdb, 0, NULL, 0);
-    assert_int_equal(fake_sense(&task), SENSE_CODE(0x5, 0x24, 0x00));
-    assert_int_equal(task.answer.sense[15], 0xc0); /* SKSV, C/D */
-    assert_int_equal(get_be16(task.answer.sense + 16), 12);
-    fake_free(&task);
-    atomic_cdb(cdb, 0, 4096);
-    assert_int_equal(sense_of(cdb, 4096 * BLOCK), SENSE_CODE(0x5, 0x24, 0x00));
-    expect_byte(1000, 257, 0);
-}
-
 static void test_no_blocks_are_good(void **state)
 {
     uint8_t cdb[16];
@@ -551,7 +531,6 @@ int main(void)
         TEST(test_abort_once_it_writes_ends_with_all_of_it),
         TEST(test_without_a_journal_nothing_is_written),
         TEST(test_a_full_disk_is_space_exhausted),
-        TEST(test_the_told_maximum_is_taken_and_one_more_is_refused),
         TEST(test_no_blocks_are_good),
         TEST(test_less_data_than_blocks_is_refused_and_writes_nothing),
         TEST(test_boundaries_and_protection_are_refused),

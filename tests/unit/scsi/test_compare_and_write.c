@@ -550,30 +550,6 @@ static unsigned sense_of(const uint8_t cdb[16], uint32_t out_bytes)
     return sense;
 }
 
-static void test_the_advertised_maximum_is_taken_and_one_more_is_refused(void **state)
-{
-    const uint8_t inquiry[6] = { 0x12, 0x01, 0xb0, 0, 64 };
-    struct fake_task task;
-    uint8_t cdb[16], most;
-
-    (void)state;
-    fake_run(&task, &rig, inquiry, 64, NULL, 0);
-    assert_int_equal(task.in_bytes, 64);
-    most = task.in[5];
-    fake_free(&task);
-    assert_int_equal(most, 128);
-    caw_cdb(cdb, 0, most);
-    assert_int_equal(sense_of(cdb, 2u * most * BLOCK), 0);
-    caw_cdb(cdb, 1000, (uint8_t)(most + 1));
-    fake_run(&task, &rig, cdb, 0, NULL, 0);
-    assert_int_equal(fake_sense(&task), SENSE_CODE(0x5, 0x24, 0x00));
-    assert_int_equal(task.answer.sense[15], 0xc0); /* SKSV, C/D */
-    assert_int_equal(get_be16(task.answer.sense + 16), 13);
-    fake_free(&task);
-    caw_cdb(cdb, 1000, 255);
-    assert_int_equal(sense_of(cdb, 2 * 255 * BLOCK), SENSE_CODE(0x5, 0x24, 0x00));
-}
-
 static void test_nothing_to_compare_is_good(void **state)
 {
     uint8_t cdb[16];
@@ -647,7 +623,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_writethrough_writes_durably, setup_writethrough,
                                         teardown),
         TEST(test_fua_writes_durably_and_dpo_is_taken),
-        TEST(test_the_advertised_maximum_is_taken_and_one_more_is_refused),
         TEST(test_nothing_to_compare_is_good),
         TEST(test_data_of_another_length_is_refused_and_writes_nothing),
         TEST(test_protection_information_is_refused),

@@ -115,52 +115,6 @@ static void test_an_identifier_in_use_is_refused_and_progress_is_told(void **sta
     fake_free(&copy);
 }
 
-static void test_one_more_than_can_be_under_way_is_told_to_wait(void **state)
-{
-    struct fake_task tasks[LIMIT_COPIES], one_more;
-    struct list list;
-
-    (void)state;
-    holds_steps = true;
-    for (unsigned i = 0; i < LIMIT_COPIES; i++) {
-        list_begin(&list, (uint8_t)i, 0);
-        list_cscd(&list, 0);
-        list_segment(&list, 0, 0, 0, 100 * (i + 1), 10);
-        copy_task(&tasks[i], &list);
-        fake_start(&tasks[i]);
-    }
-    assert_int_equal(held_count, LIMIT_COPIES);
-    list_begin(&list, 0, 3);
-    copy_run(&one_more, &list);
-    assert_int_equal(one_more.answer.status, STATUS_TASK_SET_FULL);
-    fake_free(&one_more);
-    while (held_count > 0)
-        end_step();
-    for (unsigned i = 0; i < LIMIT_COPIES; i++) {
-        fake_wait(&tasks[i]);
-        assert_int_equal(tasks[i].answer.status, STATUS_GOOD);
-        fake_free(&tasks[i]);
-    }
-}
-
-static void test_operating_parameters_tell_what_is_enforced(void **state)
-{
-    struct fake_task task;
-
-    (void)state;
-    ask(&task, 0x03, 0, 512);
-    assert_int_equal(task.in_bytes, 46);
-    assert_int_equal(get_be16(task.in + 8), LIMIT_COPY_CSCDS);
-    assert_int_equal(get_be32(task.in + 12), LIMIT_COPY_LIST_BYTES - 16);
-    assert_int_equal(get_be32(task.in + 16), LIMIT_COPY_SEGMENT_BYTES);
-    assert_int_equal(get_be16(task.in + 34), LIMIT_COPIES);
-    assert_int_equal(task.in[37], 9);
-    fake_free(&task);
-    ask(&task, 0x03, 0, 5);
-    assert_int_equal(task.in_bytes, 5);
-    fake_free(&task);
-}
-
 /* ---- gates, aborts, and units that go ---- */
 
 static void test_the_source_is_shared_and_the_destination_is_not(void **state)
@@ -410,8 +364,6 @@ int main(void)
         TEST(test_without_list_identifier_nothing_is_kept),
         TEST(test_a_reset_discards_what_is_over),
         TEST(test_an_identifier_in_use_is_refused_and_progress_is_told),
-        TEST(test_one_more_than_can_be_under_way_is_told_to_wait),
-        TEST(test_operating_parameters_tell_what_is_enforced),
         TEST(test_the_source_is_shared_and_the_destination_is_not),
         TEST(test_an_abort_ends_it_between_two_segments),
         TEST(test_an_abort_ends_it_while_it_waits_for_a_gate),

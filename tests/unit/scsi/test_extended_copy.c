@@ -169,22 +169,6 @@ static void test_ranges_are_checked_before_the_first_segment_is_copied(void **st
     expect_filled(1, 1000, 10, 0);
 }
 
-static void test_a_segment_longer_than_told_is_refused(void **state)
-{
-    uint64_t blocks = LIMIT_COPY_SEGMENT_BYTES / 4096;
-    struct list list;
-
-    (void)state;
-    list_begin(&list, 1, 0);
-    list_cscd(&list, 2);
-    list_segment(&list, 0, 0, 0, 0, (uint16_t)(blocks + 1));
-    refused(&list, 0x052600, 0, 16 + 32 + 10);
-    list_begin(&list, 1, 0);
-    list_cscd(&list, 2);
-    list_segment(&list, 0, 0, 0, 0, (uint16_t)blocks); /* long enough to be beyond this unit */
-    refused(&list, 0x0a0000, 0, 16 + 32 + 12);
-}
-
 static void test_parameter_list_lengths(void **state)
 {
     uint8_t cdb[16] = { 0x83 };
@@ -378,7 +362,6 @@ int main(void)
         TEST(test_what_names_no_unit_is_not_reached),
         TEST(test_block_sizes_must_be_equal_and_as_told),
         TEST(test_ranges_are_checked_before_the_first_segment_is_copied),
-        TEST(test_a_segment_longer_than_told_is_refused),
         TEST(test_parameter_list_lengths),
         TEST(test_what_the_parser_refuses_is_refused),
         TEST(test_the_other_third_party_commands_are_unknown),

@@ -204,19 +204,6 @@ static void test_ranges_end_with_the_unit(void **state)
     }
 }
 
-static void test_more_than_the_maximum_transfer_length_is_refused(void **state)
-{
-    uint8_t cdb[16] = { 0x88 };
-
-    (void)state;
-    atomic_store(&rig.lu->blocks, 1 << 20); /* so that the range is not what is wrong */
-    put_be32(cdb + 10, 65537);
-    assert_int_equal(sense_of(cdb, 0), SENSE_CODE(0x5, 0x24, 0x00));
-    put_be32(cdb + 10, 65536);
-    assert_int_equal(sense_of(cdb, 0), 0);
-    atomic_store(&rig.lu->blocks, RIG_BLOCKS);
-}
-
 static void report(struct fake_task *task, uint8_t option, uint8_t opcode, uint16_t service_action)
 {
     uint8_t cdb[12] = { 0xa3, 0x0c, option, opcode };
@@ -324,7 +311,6 @@ int main(void)
         TEST(test_a_bit_outside_the_mask_is_refused_and_pointed_at),
         TEST(test_a_cdb_that_is_cut_short_is_refused),
         TEST(test_ranges_end_with_the_unit),
-        TEST(test_more_than_the_maximum_transfer_length_is_refused),
         TEST(test_report_of_all_opcodes_mirrors_the_table),
         TEST(test_report_of_one_opcode_tells_its_mask),
         TEST(test_report_with_timeouts_has_a_descriptor_behind_each),

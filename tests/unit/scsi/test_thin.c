@@ -162,25 +162,6 @@ static void test_no_blocks_and_an_anchor_are_refused(void **state)
     assert_int_equal(write_same(0x10 | UNMAP_BIT, 0, 1, zero_block), SENSE_INVALID_FIELD_IN_CDB);
 }
 
-static void test_the_maximum_write_same_length_is_what_is_told(void **state)
-{
-    uint8_t inquiry[6] = { 0x12, 0x01, 0xb0, 0, 64, 0 };
-    struct fake_task task;
-    uint64_t max;
-
-    (void)state;
-    fake_run(&task, &rig, inquiry, 64, NULL, 0);
-    max = get_be64(task.in + 36);
-    assert_int_equal(task.in[4] & 1, 1); /* WSNZ */
-    fake_free(&task);
-    assert_in_range(max, 1, UINT32_MAX - 1);
-    /* Only the limit is looked at: the image is far smaller. */
-    atomic_store(&rig.lu->blocks, UINT64_C(1) << 40);
-    assert_int_equal(write_same(0, 0, (uint32_t)max + 1, zero_block), SENSE_INVALID_FIELD_IN_CDB);
-    assert_int_not_equal(write_same(0, 0, (uint32_t)max, zero_block), SENSE_INVALID_FIELD_IN_CDB);
-    atomic_store(&rig.lu->blocks, RIG_BLOCKS);
-}
-
 static void test_anything_but_one_block_of_data_is_refused(void **state)
 {
     uint8_t *data = pattern(2 * RIG_BLOCK_BYTES, 6), cdb[16];
@@ -316,27 +297,6 @@ static void test_nothing_is_unmapped_when_one_descriptor_is_bad(void **state)
     assert_int_equal(unmap(list, len), SENSE_LBA_OUT_OF_RANGE);
     expect_blocks(0, 8, data);
     free(data);
-}
-
-static void test_as_many_descriptors_as_told_and_not_one_more(void **state)
-{
-    uint8_t inquiry[6] = { 0x12, 0x01, 0xb0, 0, 64, 0 }, list[LIST_BYTES_MAX];
-    struct fake_task task;
-    uint32_t max;
-
-    (void)state;
-    fake_run(&task, &rig, inquiry, 64, NULL, 0);
-    max = get_be32(task.in + 24);
-    assert_int_equal(get_be32(task.in + 20), UINT32_MAX); /* no maximum */
-    assert_int_equal(get_be32(task.in + 28), 8);
-    assert_int_equal(get_be32(task.in + 32), 0x80000000);
-    fake_free(&task);
-    assert_int_equal(max, LIMIT_UNMAP_DESCRIPTORS);
-    for (unsigned i = 0; i < max; i++)
-        put_range(list, i, i, 1);
-    list_of(list, max);
-    assert_int_equal(unmap(list, list_of(list, max)), 0);
-    assert_int_equal(unmap(list, list_of(list, max + 1)), SENSE_INVALID_FIELD_IN_PARAMETER_LIST);
 }
 
 static void test_unmap_lists_of_wrong_length_are_refused(void **state)
@@ -486,7 +446,6 @@ int main(void)
         TEST(test_unmap_of_what_is_not_zeros_writes_it),
         TEST(test_the_last_block_of_the_unit_is_written),
         TEST(test_no_blocks_and_an_anchor_are_refused),
-        TEST(test_the_maximum_write_same_length_is_what_is_told),
         TEST(test_anything_but_one_block_of_data_is_refused),
         TEST(test_an_aborted_write_same_stops_between_two_slices),
         TEST(test_a_reader_gets_in_between_two_slices),
@@ -494,7 +453,6 @@ int main(void)
                                         setup_writethrough, teardown),
         TEST(test_unmapped_blocks_read_as_zeros_whole_or_in_part),
         TEST(test_nothing_is_unmapped_when_one_descriptor_is_bad),
-        TEST(test_as_many_descriptors_as_told_and_not_one_more),
         TEST(test_unmap_lists_of_wrong_length_are_refused),
         cmocka_unit_test_setup_teardown(test_without_vaai_there_is_none_of_it, setup_without_vaai,
                                         teardown),
