@@ -19,7 +19,6 @@ enum {
     DESCRIPTORS_MAX = 255, /* an answer of a page */
     MAPPED = 0,
     DEALLOCATED = 1,
-    REPORT_TYPE_BYTE = 14, /* SBC-4; 0: all that SBC-3 knows */
 };
 
 struct lba_status {
@@ -114,9 +113,6 @@ void sbc_get_lba_status(struct command *command)
     };
     if (status->lba >= status->unit_blocks)
         return command_refuse(command, SENSE_LBA_OUT_OF_RANGE, "it begins beyond the last block");
-    if (command->cdb[REPORT_TYPE_BYTE] != 0)
-        return command_refuse_field(command, SENSE_INVALID_FIELD_IN_CDB, true, REPORT_TYPE_BYTE,
-                                    NULL);
     status->buffer = buffer_get(command->nexus->worker->buffers, BUFFER_SMALL);
     if (!status->buffer)
         return command_finish(command, STATUS_TASK_SET_FULL);

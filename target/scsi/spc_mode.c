@@ -10,7 +10,6 @@ enum {
     DBD = 0x08,
     LLBAA = 0x10,
     PAGE_FORMAT = 0x10,
-    SAVE_PAGES = 0x01,
 };
 
 static struct mode_facts mode_facts(const struct lu *lu)
@@ -84,9 +83,6 @@ void spc_mode_select(struct command *command)
     uint32_t list_bytes = is_10 ? get_be16(cdb + 7) : cdb[4];
     uint32_t want_bytes;
 
-    if (cdb[1] & SAVE_PAGES)
-        return command_refuse_field(command, SENSE_INVALID_FIELD_IN_CDB, true, 1,
-                                    "mode pages cannot be saved");
     command->transfer_bytes = list_bytes;
     if (list_bytes == 0) /* SPC-4 6.9: no error */
         return command_good(command);

@@ -1,4 +1,5 @@
 /* the opcode table: every row is found, told, and refuses what its mask does not allow */
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -161,6 +162,148 @@ static void test_a_bit_outside_the_mask_is_refused_and_pointed_at(void **state)
     }
 }
 
+/* ---- what the mask allows ---- */
+
+enum {
+    INQUIRY = 0x12,
+    MODE_SELECT_6 = 0x15,
+    MODE_SENSE_6 = 0x1a,
+    WRITE_SAME_10 = 0x41,
+    SANITIZE = 0x48,
+    LOG_SENSE = 0x4d,
+    MODE_SELECT_10 = 0x55,
+    MODE_SENSE_10 = 0x5a,
+    RECEIVE_COPY = 0x84,
+    WRITE_SAME_16 = 0x93,
+    MAINTENANCE_IN = 0xa3,
+};
+
+/* Fields of which not every number is known, so that a bit of theirs may be in none that is. */
+static const struct chosen {
+    uint8_t opcode;
+    int service_action;
+    unsigned first, last; /* bytes */
+    uint8_t known;        /* in the last one; 0: known is what a host has named before */
+} chosen[] = {
+    {INQUIRY,         OPCODE_NO_SA, 2, 2, 0xb0}, /* PAGE CODE */
+    { LOG_SENSE,      OPCODE_NO_SA, 2, 2, 0x0c}, /* PC, PAGE CODE */
+    { LOG_SENSE,      OPCODE_NO_SA, 5, 6, 0x01}, /* PARAMETER POINTER */
+    { SANITIZE,       0x01,         7, 8, 0x08}, /* PARAMETER LIST LENGTH: a block and its header */
+    { RECEIVE_COPY,   0x00,         2, 2, 0x00}, /* LIST IDENTIFIER */
+    { RECEIVE_COPY,   0x04,         2, 2, 0x00},
+    { MAINTENANCE_IN, 0x0a,         1, 1, 0x2a}, /* PARAMETER DATA FORMAT */
+    { MAINTENANCE_IN, 0x0c,         2, 2, 0x03}, /* REPORTING OPTIONS */
+};
+
+static const struct chosen *chosen_field(const struct opcode_row *row, unsigned byte)
+{
+    for (unsigned i = 0; i < sizeof chosen / sizeof *chosen; i++) {
+        const struct chosen *field = &chosen[i];
+        if (field->opcode == row->opcode && field->service_action == row->service_action &&
+            byte >= field->first && byte <= field->last)
+            return field;
+    }
+    return NULL;
+}
+
+/* What a field needs beside it to be looked at. */
+static void add_context(const struct opcode_row *row, unsigned byte, uint8_t cdb[16])
+{
+    enum { EVPD = 0x01, PAGE_FORMAT = 0x10, ALL_PAGES = 0x3f, PROVISIONING_PAGE = 0x0c };
+
+    switch (row->opcode) {
+    case INQUIRY: cdb[1] = EVPD; break;
+    case MODE_SELECT_6:
+    case MODE_SELECT_10: cdb[1] = PAGE_FORMAT; break;
+    case MODE_SENSE_6:
+    case MODE_SENSE_10: cdb[2] = ALL_PAGES; break;
+    case WRITE_SAME_10: cdb[8] = 1; break;
+    case WRITE_SAME_16: cdb[13] = 1; break;
+    case LOG_SENSE: cdb[2] = byte == 3 ? 0 : PROVISIONING_PAGE; break; /* all SUBPAGEs */
+    default: break;
+    }
+}
+
+/* What commands leave behind that would refuse the next. */
+static void forget(void)
+{
+    for (unsigned turns = 0; atomic_load(&rig.lu->sanitize.state) == SANITIZE_RUNNING; turns++) {
+        assert_true(turns < 1000 * 1000);
+        sched_yield();
+    }
+    atomic_store(&rig.lu->is_stopped, false);
+    atomic_store(&rig.lu->is_ejected, false);
+    rig_clear_unit_attentions(&rig);
+}
+
+/* Is the command refused for this byte? */
+static bool is_refused_at(const struct opcode_row *row, const uint8_t cdb[16], unsigned byte)
+{
+    uint32_t bytes = row->lba == LBA_CAW ? 2u * cdb[13] * RIG_BLOCK_BYTES : 0;
+    uint8_t *out = calloc(1, bytes + 1);
+    struct fake_task task;
+    bool is_refused;
+
+    assert_non_null(out);
+    fake_run(&task, &rig, cdb, 0, out, bytes);
+    is_refused = fake_sense(&task) == SENSE_INVALID_FIELD_IN_CDB && task.answer.sense[15] == 0xc0 &&
+                 get_be16(task.answer.sense + 16) == byte;
+    fake_free(&task);
+    free(out);
+    forget();
+    return is_refused;
+}
+
+/* Is there a value with this bit that is not refused? */
+static bool is_taken(const struct opcode_row *row, unsigned byte, uint8_t flag)
+{
+    uint8_t cdb[16], fixed;
+
+    row_cdb(row, cdb);
+    fixed = cdb[byte]; /* the service action */
+    add_context(row, byte, cdb);
+    cdb[byte] |= flag;
+    if (!is_refused_at(row, cdb, byte))
+        return true;
+    for (unsigned value = 1; value < 256; value++) {
+        if (!(value & flag) || value & ~row->usage[byte] || (fixed && (value & 0x1f) != fixed))
+            continue;
+        cdb[byte] = (uint8_t)value;
+        if (!is_refused_at(row, cdb, byte))
+            return true;
+    }
+    return false;
+}
+
+static bool is_chosen_one_taken(const struct opcode_row *row, const struct chosen *field)
+{
+    uint8_t cdb[16];
+
+    row_cdb(row, cdb);
+    add_context(row, field->first, cdb);
+    cdb[field->last] = field->known;
+    return field->known == 0 || !is_refused_at(row, cdb, field->first);
+}
+
+static void test_every_bit_of_the_mask_is_taken_or_one_of_a_choice(void **state)
+{
+    (void)state;
+    rig.lu->is_removable = true; /* for LOEJ */
+    for (unsigned i = 0; i < opcode_count; i++) {
+        const struct opcode_row *row = &opcode_table[i];
+        for (unsigned bit = 8; bit < row->cdb_len * 8u; bit++) {
+            const struct chosen *field = chosen_field(row, bit / 8);
+            uint8_t flag = (uint8_t)(1u << bit % 8);
+            if (!(row->usage[bit / 8] & flag) ||
+                (bit < 16 && row->service_action != OPCODE_NO_SA && flag <= 0x10))
+                continue; /* not allowed, or another service action */
+            if (!is_taken(row, bit / 8, flag) && !(field && is_chosen_one_taken(row, field)))
+                fail_msg("%s: flag %02x of byte %u is in the mask, and never taken", row->name,
+                         flag, bit / 8);
+        }
+    }
+}
+
 static void test_a_cdb_that_is_cut_short_is_refused(void **state)
 {
     (void)state;
@@ -309,6 +452,7 @@ int main(void)
         TEST(test_every_row_is_found_by_its_cdb),
         TEST(test_unknown_opcodes_and_service_actions_are_refused),
         TEST(test_a_bit_outside_the_mask_is_refused_and_pointed_at),
+        TEST(test_every_bit_of_the_mask_is_taken_or_one_of_a_choice),
         TEST(test_a_cdb_that_is_cut_short_is_refused),
         TEST(test_ranges_end_with_the_unit),
         TEST(test_report_of_all_opcodes_mirrors_the_table),
