@@ -12,6 +12,7 @@ COMPLETE, NO_TASK, NO_LUN, REASSIGN_NOT_SUPPORTED, NOT_SUPPORTED, REJECTED = 0, 
 SLOW = {"FirstBurstLength": "512", "MaxBurstLength": "4096", "MaxOutstandingR2T": "1"}
 TWO_LUNS = [target(lun(0, size="64M"), lun(1, size="64M"))]
 OTHER = "iqn.2026-11.lab.nestor:other"
+QUERY_TASK, QUERY_TASK_SET, NEXUS_RESET, QUERY_ASYNC_EVENT = 9, 10, 11, 12  # RFC 7144
 ELSEWHERE = "iqn.2026-11.lab.nestor:elsewhere"
 
 
@@ -206,6 +207,23 @@ def test_functions_that_are_not_there_are_refused():
         expect("TASK REASSIGN", True, i.tmf(TASK_REASSIGN, rtt=1) in
                (NO_TASK, REASSIGN_NOT_SUPPORTED, NOT_SUPPORTED, REJECTED))
         i.command(TEST_UNIT_READY).good()
+
+
+def test_functions_are_done_or_not_as_they_are_reported():
+    """REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS, SPC-4 table 251: each bit."""
+    bits = [(ABORT_TASK, 0x8000), (ABORT_TASK_SET, 0x4000), (CLEAR_ACA, 0x2000),
+            (CLEAR_TASK_SET, 0x1000), (LUN_RESET, 0x0800), (QUERY_TASK, 0x0400),
+            (QUERY_TASK_SET, 0x0002), (NEXUS_RESET, 0x0001), (QUERY_ASYNC_EVENT, 0x0004),
+            (TARGET_WARM_RESET, 0x0200), (TARGET_COLD_RESET, 0x0200)]  # this one ends the session
+    report = bytes([0xA3, 0x0D, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0])
+    with Daemon() as daemon, session(daemon) as i:
+        told = int.from_bytes(i.command(report, read=4).good()[:2], "big")
+        for function, bit in bits:
+            response = i.tmf(function)
+            if bit & told:
+                expect(f"response to function {function}", COMPLETE, response)
+            elif response not in (NOT_SUPPORTED, REJECTED):
+                raise Failure(f"function {function} is not reported, and answered {response}")
 
 
 def test_unknown_functions_are_refused():

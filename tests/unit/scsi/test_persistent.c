@@ -516,6 +516,42 @@ static void test_data_is_cut_to_the_allocation_length(void **state)
     fake_free(&task);
 }
 
+/* REPORT CAPABILITIES, SPC-4 6.15.4: each bit of it. */
+static void test_capabilities_are_what_is_taken(void **state)
+{
+    enum { TMV = 0x80, CRH = 0x10, PTPL_A = 0x01 };
+    uint32_t len, types;
+    uint8_t *told = pr_in(PR_IN_REPORT_CAPABILITIES, &len);
+
+    (void)state;
+    assert_int_equal(len, 8);
+    assert_int_equal(get_be16(told), len);
+    assert_int_equal(told[2], CRH | SPEC_I_PT | ALL_TG_PT | APTPL);
+    assert_int_equal(told[3], TMV);           /* PTPL_A is 0 so far */
+    types = told[4] | (uint32_t)told[5] << 8; /* bit n: type n */
+    free(told);
+
+    registers(&rig.nexus, 1);
+    for (unsigned type = 0; type < 16; type++) {
+        unsigned result = pr_out(&rig.nexus, RESERVE, type, 1, 0);
+        if (result != (types & 1u << type ? 0 : BAD_CDB_FIELD))
+            fail_msg("type %u: %05x", type, result);
+        if (result != 0)
+            continue;
+        assert_int_equal(reserve_6(&rig.nexus), 0); /* CRH: of the holder, without effect */
+        assert_null(rig.lu->reservation.holder);
+        assert_int_equal(pr_out(&rig.nexus, RELEASE, type, 1, 0), 0);
+    }
+    assert_int_equal(pr_out(&rig.nexus, CLEAR, 0, 1, 0), 0);
+
+    assert_int_equal(register_ports(&rig.nexus, 0, 7, other_port, NULL), 0);
+    assert_int_equal(pr_out_flagged(&rig.nexus, REGISTER, 0, 7, 8, ALL_TG_PT), 0);
+    assert_int_equal(pr_out_flagged(&rig.nexus, REGISTER, 0, 8, 9, APTPL), 0);
+    told = pr_in(PR_IN_REPORT_CAPABILITIES, &len);
+    assert_int_equal(told[3], TMV | PTPL_A);
+    free(told);
+}
+
 static void test_unknown_service_actions_are_a_bad_field(void **state)
 {
     (void)state;
@@ -566,6 +602,7 @@ int main(void)
         TEST(test_a_move_that_cannot_be_is_refused),
         TEST(test_full_status_tells_ports_and_holder),
         TEST(test_data_is_cut_to_the_allocation_length),
+        TEST(test_capabilities_are_what_is_taken),
         TEST(test_unknown_service_actions_are_a_bad_field),
     };
 

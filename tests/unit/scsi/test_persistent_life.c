@@ -103,6 +103,10 @@ static void test_aptpl_is_refused_where_nothing_can_be_kept(void **state)
     rig.lu->persistent_path = NULL;
     assert_int_equal(pr_out_flagged(&rig.nexus, REGISTER, 0, 0, 1, APTPL), BAD_LIST_FIELD);
     EXPECT_KEYS(0);
+    uint32_t len;
+    uint8_t *told = pr_in(PR_IN_REPORT_CAPABILITIES, &len);
+    assert_int_equal(told[2] & APTPL, 0); /* PTPL_C */
+    free(told);
     rig.lu->persistent_path = path;
 }
 
