@@ -101,6 +101,8 @@ void handle_lun_add(struct call *call)
     lun.physical_block_size = call_number(call, "physical_block_size");
     if (call_has(call, "rotation"))
         lun.rotation = (int)call_number(call, "rotation");
+    if (call_has(call, "thin_threshold"))
+        lun.thin_threshold = (int)call_number(call, "thin_threshold");
     lun.serial = (char *)call_text(call, "serial");
     lun.naa = (char *)call_text(call, "naa");
     lun.product = (char *)call_text(call, "product");

@@ -58,6 +58,7 @@ const struct method method_table[] = {
         NUMBER("block_size", OPTIONAL, 512, 4096, "logical block: 512 or 4096 bytes"),
         NUMBER("physical_block_size", OPTIONAL, 512, 4096, "physical block: 512 or 4096 bytes"),
         NUMBER("rotation", OPTIONAL, 1, 65534, "rpm; 1 does not rotate"),
+        NUMBER("thin_threshold", OPTIONAL, 0, 99, "percent past which hosts are told; 0: never"),
         TEXT("product", OPTIONAL, "product identification; ESX copies only between equal ones"),
         TEXT("serial", OPTIONAL, "unit serial number, to restore one that was lost"),
         TEXT("naa", OPTIONAL, "NAA identifier in hexadecimal, to restore one that was lost"),

@@ -36,7 +36,7 @@ enum parameter_type {
     PARAMETER_FLAG,   /* true or false */
 };
 
-enum { METHOD_PARAMETERS_MAX = 16, METHOD_CHOICES_MAX = 4, METHOD_TEXTS_MAX = 256 };
+enum { METHOD_PARAMETERS_MAX = 20, METHOD_CHOICES_MAX = 4, METHOD_TEXTS_MAX = 256 };
 
 struct parameter {
     const char *name;

@@ -115,6 +115,7 @@ const struct verb verb_table[] = {
                    { "--block-size", "N", ARGUMENT_NUMBER, "block_size", false, "logical block, 512 (default) or 4096; ESX needs 512" },
                    { "--physical-block-size", "N", ARGUMENT_NUMBER, "physical_block_size", false, "512 (default) or 4096" },
                    { "--rotation", "RPM", ARGUMENT_NUMBER, "rotation", false, "1 does not rotate" },
+                   { "--thin-threshold", "PERCENT", ARGUMENT_NUMBER, "thin_threshold", false, "90 unless said; past it hosts are told; 0: never" },
                    { "--product", "TEXT", ARGUMENT_TEXT, "product", false, "ESX copies only between LUNs of equal product" },
                    { "--serial", "TEXT", ARGUMENT_TEXT, "serial", false, "to restore an identity that was lost" },
                    { "--naa", "HEX", ARGUMENT_TEXT, "naa", false, "to restore an identity that was lost" },

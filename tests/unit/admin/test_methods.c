@@ -329,7 +329,7 @@ static void test_lun_add_hands_over_all_that_was_said(void **state)
     ask("lun.add", "{'target':'lab','lun':5,'path':'/srv/a.img','size':'64G','readonly':true,"
                    "'removable':true,'cache':'writethrough','initiators':['iqn.a:*'],'physical_"
                    "block_size':4096,"
-                   "'serial':'abc','vaai':false}");
+                   "'serial':'abc','vaai':false,'rotation':7200,'thin_threshold':0}");
     assert_int_equal(answers, 0);
     assert_string_equal(fake.asked, "lun_add");
     assert_string_equal(fake.target, "iqn.2026-11.lab.nestor:vmfs");
@@ -344,6 +344,8 @@ static void test_lun_add_hands_over_all_that_was_said(void **state)
     assert_int_equal(fake.added.physical_block_size, 4096);
     assert_string_equal(fake.added.serial, "abc");
     assert_int_equal(fake.added.vaai, 0);
+    assert_int_equal(fake.added.rotation, 7200);
+    assert_int_equal(fake.added.thin_threshold, 0);
     fake_daemon_answer(&fake, 0, "done so");
     assert_string_equal(text_of(result(), "text"), "done so");
     assert_int_equal(json_integer_value(json_object_get(result(), "lun")), 5);
@@ -355,6 +357,7 @@ static void test_lun_add_leaves_unsaid_what_was_not_said(void **state)
     ask("lun.add", "{'target':'lab','lun':5,'path':'/srv/a.img'}");
     assert_int_equal(fake.added.vaai, -1);
     assert_int_equal(fake.added.rotation, -1);
+    assert_int_equal(fake.added.thin_threshold, -1);
     assert_int_equal(fake.added.block_size, 0);
     assert_true(fake.added.size_bytes == 0);
     assert_false(fake.added.initiators.is_set);

@@ -55,6 +55,7 @@ static void test_an_added_lun_comes_back_with_all_its_keys(void **state)
     lun->block_size = 512;
     lun->physical_block_size = 4096;
     lun->rotation = 1;
+    lun->thin_threshold = 75;
     lun->serial = strdup("0123456789abcdef");
     lun->naa = strdup("60000000000000000000000000000001");
     lun->product = strdup("LAB DISK");
@@ -73,6 +74,7 @@ static void test_an_added_lun_comes_back_with_all_its_keys(void **state)
     assert_int_equal(lun->vaai, 0);
     assert_int_equal(lun->physical_block_size, 4096);
     assert_int_equal(lun->rotation, 1);
+    assert_int_equal(lun->thin_threshold, 75);
     assert_string_equal(lun->serial, "0123456789abcdef");
     assert_string_equal(lun->naa, "60000000000000000000000000000001");
     assert_string_equal(lun->product, "LAB DISK");
