@@ -104,15 +104,26 @@ static void test_a_cleared_condition_is_not_told(void **state)
     assert_false(unit_attention_is_pending(&itl));
 }
 
-static void test_raising_for_all_spares_the_one_who_did_it(void **state)
+static struct nexus one, other;
+static struct itl of_one, of_other;
+
+/* A unit that two nexuses know. */
+static struct lu *shared_lu(void)
 {
     struct lu *lu = bench_lu();
-    struct nexus one = { 0 }, other = { 0 };
-    struct itl of_one = { .nexus = &one }, of_other = { .nexus = &other };
 
-    (void)state;
+    of_one = (struct itl){ .nexus = &one };
+    of_other = (struct itl){ .nexus = &other };
     LIST_INSERT_HEAD(&lu->itls, &of_one, lu_link);
     LIST_INSERT_HEAD(&lu->itls, &of_other, lu_link);
+    return lu;
+}
+
+static void test_raising_for_all_spares_the_one_who_did_it(void **state)
+{
+    struct lu *lu = shared_lu();
+
+    (void)state;
     unit_attention_raise_all(lu, UA_MODE_PARAMETERS_CHANGED, &one);
     assert_false(unit_attention_is_pending(&of_one));
     assert_true(unit_attention_is_pending(&of_other));
@@ -125,13 +136,9 @@ static void test_raising_for_all_spares_the_one_who_did_it(void **state)
 /* SPC-4 6.6.1: whatever has changed it, every nexus is told, once. */
 static void test_another_rotation_is_told_to_every_nexus(void **state)
 {
-    struct lu *lu = bench_lu();
-    struct nexus one = { 0 }, other = { 0 };
-    struct itl of_one = { .nexus = &one }, of_other = { .nexus = &other };
+    struct lu *lu = shared_lu();
 
     (void)state;
-    LIST_INSERT_HEAD(&lu->itls, &of_one, lu_link);
-    LIST_INSERT_HEAD(&lu->itls, &of_other, lu_link);
     lu_set_rotation(lu, 7200);
     assert_int_equal(unit_attention_take(&of_one), SENSE_CODE(0x6, 0x3f, 0x03));
     assert_int_equal(unit_attention_take(&of_other), SENSE_CODE(0x6, 0x3f, 0x03));
