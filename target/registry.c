@@ -563,8 +563,8 @@ static void drain_removed(struct change *change)
 {
     struct registry *registry = change->registry;
 
-    if (portals_drain_node(registry->workers, registry->home, change->served->node, close_removed,
-                           change) < 0) {
+    if (portals_drain_node(registry->workers, registry->home, change->served->node,
+                           "its target was removed", close_removed, change) < 0) {
         /* its sessions stay, on a target without a LUN that nobody finds; the node goes with them
          */
         log_warning("no memory to end the sessions of %s", change->served->node->name);

@@ -159,7 +159,7 @@ static void drain_target(struct change *change)
     struct registry *registry = change->registry;
 
     if (portals_drain_node(registry->workers, registry->home, change->served->node,
-                           target_is_drained, change) < 0) {
+                           "its target was removed", target_is_drained, change) < 0) {
         log_warning("no memory to end the sessions of %s", change->served->node->name);
         target_is_drained(change); /* the node goes with its last session */
     }

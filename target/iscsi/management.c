@@ -70,8 +70,8 @@ static void drop_sessions(struct session *session)
     atomic_fetch_add(&session->node->refs, 1);
     if (session->conn)
         conn_close_when_sent(session->conn, "target cold reset");
-    if (portals_drain_node(workers, &session->worker->mailbox, session->node, cold_reset_drained,
-                           session->node) != 0)
+    if (portals_drain_node(workers, &session->worker->mailbox, session->node, "target cold reset",
+                           cold_reset_drained, session->node) != 0)
         node_put(session->node);
 }
 

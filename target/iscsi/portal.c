@@ -31,6 +31,7 @@ struct session_drain {
     struct broadcast broadcast;
     struct portals *portals; /* closing them all; NULL: one node's sessions */
     struct node *node;
+    const char *why; /* for the log */
     void (*done)(void *context);
     void *context;
     struct session_drain_part {
@@ -331,13 +332,12 @@ static void drain_each(struct broadcast *broadcast, struct worker *worker)
     for (session = LIST_FIRST(&iscsi->session_list); session; session = next_session) {
         next_session = LIST_NEXT(session, link);
         if (session->conn && (drain->portals || session->node == drain->node))
-            conn_close(session->conn,
-                       drain->portals ? "nestord is stopping" : "its target was removed");
+            conn_close(session->conn, drain->why);
     }
     struct conn *conn;
     LIST_FOREACH (conn, &iscsi->conns, link)
         if (drain->portals)
-            conn_close(conn, "nestord is stopping");
+            conn_close(conn, drain->why);
 }
 
 static void drain_done(struct broadcast *broadcast)
@@ -369,19 +369,20 @@ static void session_drain_start(struct session_drain *drain, struct workers *wor
 void portals_close(struct portals *portals, void (*done)(void *context), void *context)
 {
     close_listeners(portals);
-    portals->closing =
-        (struct session_drain){ .portals = portals, .done = done, .context = context };
+    portals->closing = (struct session_drain){
+        .portals = portals, .why = "nestord is stopping", .done = done, .context = context
+    };
     session_drain_start(&portals->closing, portals->workers, portals->home);
 }
 
 int portals_drain_node(struct workers *workers, struct mailbox *home, struct node *node,
-                       void (*done)(void *context), void *context)
+                       const char *why, void (*done)(void *context), void *context)
 {
     struct session_drain *drain = calloc(1, sizeof *drain);
 
     if (!drain)
         return -ENOMEM;
-    *drain = (struct session_drain){ .node = node, .done = done, .context = context };
+    *drain = (struct session_drain){ .node = node, .why = why, .done = done, .context = context };
     session_drain_start(drain, workers, home);
     return 0;
 }

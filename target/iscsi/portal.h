@@ -39,9 +39,10 @@ int portals_open(const struct portal_options *options, struct portals **out, cha
  */
 void portals_close(struct portals *portals, void (*done)(void *context), void *context);
 
-/* Ends every session with that node; done() in `home` when the last one is gone. 0 or -ENOMEM. */
+/* Ends every session with that node, and logs `why` (a literal); done() in `home` when the last one
+ * is gone. 0 or -ENOMEM. */
 int portals_drain_node(struct workers *workers, struct mailbox *home, struct node *node,
-                       void (*done)(void *context), void *context);
+                       const char *why, void (*done)(void *context), void *context);
 
 const struct portal_settings *portals_settings(const struct portals *portals);
 

@@ -1,12 +1,14 @@
 """Task management, RFC 7143 11.5 and 11.6 and 4.2.3.3: what is aborted is dead before the answer,
 and ESX gets the answers that it needs (a failed function makes it close the connection)."""
 
+import re
+
 import pdu as p
-from initiator import (ABORT_TASK, ABORT_TASK_SET, CLEAR_ACA, CLEAR_TASK_SET, GOOD, LUN_RESET,
-                       ORDERED, RELEASE6, RESERVE6, TARGET_COLD_RESET, TARGET_WARM_RESET,
-                       TASK_REASSIGN, TEST_UNIT_READY, Closed, Failure, expect_good_initiator,
+from initiator import (ABORT_TASK, ABORT_TASK_SET, CLEAR_ACA, CLEAR_TASK_SET, GOOD,
+                       INITIATOR_NAME, LUN_RESET, ORDERED, RELEASE6, RESERVE6,
+                       TARGET_COLD_RESET, TARGET_WARM_RESET, TASK_REASSIGN, TEST_UNIT_READY, Closed, Failure, expect_good_initiator,
                        pattern, plus, read10, session, write10)
-from nestor import Daemon, expect, lun, target
+from nestor import Daemon, expect, lun, target, wait_until
 
 COMPLETE, NO_TASK, NO_LUN, REASSIGN_NOT_SUPPORTED, NOT_SUPPORTED, REJECTED = 0, 1, 2, 4, 5, 255
 SLOW = {"FirstBurstLength": "512", "MaxBurstLength": "4096", "MaxOutstandingR2T": "1"}
@@ -180,6 +182,9 @@ def test_cold_reset_ends_every_connection_of_the_target():
         i.expect_closed()
         other.expect_closed()
         elsewhere.command(TEST_UNIT_READY).good()
+        for name in (INITIATOR_NAME, OTHER):
+            wait_until(lambda: re.search(f"session ended initiator={name} .*: target cold reset\n",
+                                         daemon.log()), f"why the session of {name} ended")
         expect_good_initiator(daemon)
 
 
