@@ -6,6 +6,7 @@ none. What doesn't is listed in EXCUSES with its reason; a skip that isn't would
 """
 
 import re
+import shutil
 import subprocess
 import time
 from dataclasses import dataclass, field
@@ -110,7 +111,12 @@ def large_bytes():
         began = time.monotonic()
         host.command(cdb, write=overwrite, timeout=120).good()
         seconds = time.monotonic() - began
-    return (int(256 * MIB / seconds * OVERWRITE_SECONDS) // GIB + 1) * GIB
+        free = shutil.disk_usage(daemon.dir).free
+    size = (int(256 * MIB / seconds * OVERWRITE_SECONDS) // GIB + 1) * GIB
+    if size > free // 2:
+        raise Failure(f"no room here for the large LUN: {size // GIB} GiB, so that an overwrite of it lasts "
+                      f"{OVERWRITE_SECONDS} s")
+    return size
 
 
 def lun_daemon(name):
