@@ -90,6 +90,22 @@ static void add_switches(pid_t pid, pid_t thread, void *context)
     process->involuntary_switches += number_in(path, "nonvoluntary_ctxt_switches:");
 }
 
+/* /proc/PID/task/TID/schedstat: time on a processor, time waiting for one, slices. */
+static void add_waiting(pid_t pid, pid_t thread, void *context)
+{
+    struct account_process *process = context;
+    char path[PATH_BYTES];
+    uint64_t waited_ns;
+    FILE *file;
+
+    snprintf(path, sizeof(path), "/proc/%d/task/%d/schedstat", (int)pid, (int)thread);
+    file = fopen(path, "r");
+    if (file && fscanf(file, "%*u %" SCNu64, &waited_ns) == 1)
+        process->waited_ns += waited_ns;
+    if (file)
+        fclose(file);
+}
+
 bool account_of_process(pid_t pid, struct account_process *process)
 {
     char path[PATH_BYTES];
@@ -101,6 +117,7 @@ bool account_of_process(pid_t pid, struct account_process *process)
     snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", (int)pid);
     process->resident_kib = number_in(path, "Rss:");
     for_each_thread(pid, add_switches, process);
+    for_each_thread(pid, add_waiting, process);
     return true;
 }
 
@@ -110,11 +127,13 @@ static void read_machine(struct account *account)
     FILE *file = fopen("/proc/stat", "r");
 
     while (file && fgets(line, sizeof(line), file)) {
-        uint64_t user, system, irq, soft_irq, steal;
+        uint64_t user, niced, system, irq, soft_irq, steal;
 
-        if (sscanf(line, "cpu %" SCNu64 " %*u %" SCNu64 " %*u %*u %" SCNu64 " %" SCNu64 " %" SCNu64,
-                   &user, &system, &irq, &soft_irq, &steal) == 5) {
-            account->busy_s = (double)(user + system + irq + soft_irq) * tick_s();
+        if (sscanf(line,
+                   "cpu %" SCNu64 " %" SCNu64 " %" SCNu64 " %*u %*u %" SCNu64 " %" SCNu64
+                   " %" SCNu64,
+                   &user, &niced, &system, &irq, &soft_irq, &steal) == 6) {
+            account->busy_s = (double)(user + niced + system + irq + soft_irq) * tick_s();
             account->steal_s = (double)steal * tick_s();
         }
     }
@@ -134,6 +153,7 @@ void account_take(struct account *account, pid_t pid)
     *account = (struct account){ 0 };
     getrusage(RUSAGE_SELF, &own);
     account->own_cpu_s = seconds_of(own.ru_utime) + seconds_of(own.ru_stime);
+    for_each_thread(getpid(), add_waiting, &account->own);
     if (pid > 0)
         account_of_process(pid, &account->target);
     for (unsigned i = 0; i < counter_count; i++) {
@@ -153,6 +173,19 @@ double account_others(const struct account *from, const struct account *to)
                     (to->target.cpu_s - from->target.cpu_s);
 
     return others > 0 && seconds > 0 ? others / seconds : 0;
+}
+
+double account_disturbed(const struct account *from, const struct account *to)
+{
+    double seconds = (double)(to->at_ns - from->at_ns) / 1e9;
+    double waited = (double)(to->own.waited_ns - from->own.waited_ns) +
+                    (double)(to->target.waited_ns - from->target.waited_ns);
+    double others = account_others(from, to);
+
+    if (seconds <= 0)
+        return 0;
+    waited /= seconds * 1e9;
+    return (waited < others ? waited : others) + (to->steal_s - from->steal_s) / seconds;
 }
 
 static void open_counter(pid_t pid, pid_t thread, void *context)

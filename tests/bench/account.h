@@ -16,13 +16,14 @@ struct account_process {
     double cpu_s, user_s;
     uint64_t resident_kib, threads;
     uint64_t voluntary_switches, involuntary_switches;
+    uint64_t waited_ns; /* ready to run, and not running */
 };
 
 struct account {
     uint64_t at_ns;
     double own_cpu_s; /* of the process that calls */
-    struct account_process target;
-    double busy_s;  /* all cores, without niced work, which only fills what we leave */
+    struct account_process own, target;
+    double busy_s;  /* all cores */
     double steal_s; /* what a hypervisor took */
     uint64_t syscalls;
 };
@@ -33,6 +34,12 @@ bool account_of_process(pid_t pid, struct account_process *process);
 void account_take(struct account *account, pid_t pid);
 /* What others took of one core, 0 to the number of cores. */
 double account_others(const struct account *from, const struct account *to);
+/*
+ * How far the measurement was disturbed, in cores: what a hypervisor stole, and what others used as
+ * far as we waited for it. Who waits for itself (many threads on one core), or whose neighbours
+ * take only what is left, was not disturbed.
+ */
+double account_disturbed(const struct account *from, const struct account *to);
 
 /* From now on account_take() counts the system calls of this process; false: it can't. */
 bool account_count_syscalls(pid_t pid);

@@ -64,10 +64,11 @@ static void print_json(FILE *file, const struct report *report, const struct fig
     if (report->has_syscalls)
         fprintf(file, "\"syscalls\":%.3f,", f->syscalls);
     fprintf(file,
-            "\"client_us\":%.3f,\"client_syscalls\":%.3f,\"others_cores\":%.3f,"
+            "\"client_us\":%.3f,\"client_syscalls\":%.3f,\"others_cores\":%.3f,\"disturbed_cores\":"
+            "%.3f,"
             "\"steal_s\":%.3f}\n",
             f->client_us, (double)report->client_syscalls / f->ios, account_others(from, to),
-            to->steal_s - from->steal_s);
+            account_disturbed(from, to), to->steal_s - from->steal_s);
 }
 
 static void print_line(const struct report *report, const struct figures *f)
@@ -84,8 +85,8 @@ static void print_line(const struct report *report, const struct figures *f)
                (double)report->to.target.resident_kib / 1024);
     if (report->has_syscalls)
         printf(", %.2f system calls/IO", f->syscalls);
-    printf("; client %.2f us/IO, others %.0f %% of a core", f->client_us,
-           100 * account_others(&report->from, &report->to));
+    printf("; client %.2f us/IO, disturbed by %.0f %% of a core", f->client_us,
+           100 * account_disturbed(&report->from, &report->to));
     if (tally->lost)
         printf("; %" PRIu64 " found another's", tally->lost);
     if (options->is_verifying)

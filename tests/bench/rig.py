@@ -2,7 +2,7 @@
 
 A contender is a context manager that starts one target over an image and stops it. Only one runs at
 a time, so all can serve the same file, and none disturbs another. load() runs the load generator
-against it and gives its JSON; measured() does it again when others used too much of the machine.
+against it and gives its JSON; measured() does it again when others got in the way.
 scripts/bench puts this into a network namespace where it may; see docs/performance.md.
 """
 
@@ -22,7 +22,7 @@ sys.dont_write_bytecode = True
 
 from nestor import IQN, Daemon, binary, build_option, free_port, lun, must_run, target  # noqa: E402
 
-OTHERS_MAX = 0.25  # of a core; a sample with more than that is taken again
+DISTURBED_MAX = 0.1  # of a core; a sample with more than that is taken again
 TRIES = 4
 CORES = sorted(os.sched_getaffinity(0))
 CLIENT_CORES = CORES[:1]
@@ -225,14 +225,14 @@ def load(contender, *options, cores=None):
     return finish_load(start_load(contender, *options, cores=cores))
 
 
-def measured(contender, *options, others_max=OTHERS_MAX, cores=None):
-    """A sample; the quietest of some tries when others were busy."""
+def measured(contender, *options, disturbed_max=DISTURBED_MAX, cores=None):
+    """A sample; the quietest of some tries when others got in the way."""
     best = None
     for attempt in range(TRIES):
         sample = load(contender, *options, cores=cores)
-        if best is None or sample["others_cores"] < best["others_cores"]:
+        if best is None or sample["disturbed_cores"] < best["disturbed_cores"]:
             best = sample
-        if best["others_cores"] <= others_max:
+        if best["disturbed_cores"] <= disturbed_max:
             break
         time.sleep(0.5)
     return best

@@ -4,7 +4,7 @@
 One LUN of random content in the page cache, each target alone on one core and the client on another,
 in interleaved rounds; medians. The columns: commands a second and their ratio to the ceiling's,
 latencies, the target's processor time for each and its ratio, context switches and system calls for
-each, memory, the client's own time, how far the rounds are apart, and what others used of a core.
+each, memory, the client's own time, how far the rounds are apart, what others used of a core, and how much of that we waited for.
 """
 
 import argparse
@@ -59,14 +59,14 @@ def run_rounds(options, ones):
             for name, make in ones.items():
                 with make() as contender:
                     sample = rig.measured(contender, *words, "--secs", options.secs, "--warmup",
-                                          options.warmup, others_max=options.others_max)
+                                          options.warmup, disturbed_max=options.disturbed_max)
                     if number == 0 and not options.no_syscalls:
                         counted = rig.load(contender, *words, "--syscalls", "--warmup", 0.1,
                                            "--secs", SYSCALL_SECONDS)
                         sample["syscalls"] = counted.get("syscalls")
                 samples[workload][name].append(sample)
                 note(f"round {number + 1} {workload} {name}: {sample['iops']:.0f} IOPS, "
-                     f"{sample['target_us']:.2f} us, others {sample['others_cores'] * 100:.0f} %")
+                     f"{sample['target_us']:.2f} us, disturbed {sample['disturbed_cores'] * 100:.0f} %")
     return samples
 
 
@@ -85,14 +85,15 @@ def row(name, samples, ceiling):
              f"{of('target_us'):.2f}", ratio("target_us"), f"{of('switches'):.3f}",
              f"{syscalls:.1f}" if syscalls is not None else "", f"{of('resident_kib') / 1024:.1f}",
              f"{of('client_us'):.2f}", f"{(max(rates) - min(rates)) / of('iops') * 100:.0f}",
-             f"{of('others_cores') * 100:.0f}"]
+             f"{of('others_cores') * 100:.0f}",
+             f"{of('disturbed_cores') * 100:.0f}"]
     return "| " + " | ".join(cells) + " |"
 
 
 def print_tables(samples):
     columns = ["target", "IOPS", "MiB/s", "IOPS to ceiling", "p50 us", "p99 us", "p99.9 us", "max us",
                "target CPU us/IO", "CPU to ceiling", "switches/IO", "system calls/IO", "RSS MiB",
-               "client us/IO", "spread %", "others' CPU %"]
+               "client us/IO", "spread %", "others' CPU %", "disturbed %"]
     for workload, by_name in samples.items():
         print(f"\n### {WORKLOADS[workload][0]}\n")
         print("| " + " | ".join(columns) + " |")
@@ -119,8 +120,8 @@ def arguments():
     parser.add_argument("--conf", default="", help="more lines for nestord's configuration")
     parser.add_argument("--size", default="2g", help="of the image")
     parser.add_argument("--image-dir", help="where the image is made (default: /dev/shm)")
-    parser.add_argument("--others-max", type=float, default=rig.OTHERS_MAX,
-                        help="cores that others may use before a sample is taken again")
+    parser.add_argument("--disturbed-max", type=float, default=rig.DISTURBED_MAX,
+                        help="cores that others may take away before a sample is taken again")
     parser.add_argument("--nice", type=int, default=-10, help="of client and target, when root")
     parser.add_argument("--json", metavar="FILE", help="write all samples there")
     options = parser.parse_args()
