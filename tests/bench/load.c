@@ -355,5 +355,9 @@ int main(int argc, char **argv)
     if (options.is_ats)
         check_locks(sessions, &options, locks, &sum);
     report_print(&report);
+    for (unsigned i = 0; i < options.sessions; i++)
+        session_end(&sessions[i]);
+    free(sessions);
+    free(crews);
     return sum.errors ? 3 : 0;
 }

@@ -2,6 +2,8 @@
 #include "tests/bench/bench.h"
 #include "tests/bench/stamp.h"
 
+#include <stdlib.h>
+
 enum { TRIES_MAX = 100000, SEED = 12345 };
 
 void region_init(struct region *region, const struct options *options, unsigned number,
@@ -21,6 +23,12 @@ void region_init(struct region *region, const struct options *options, unsigned 
         region->generations = bench_alloc(region->blocks, sizeof(*region->generations));
         region->is_busy = bench_alloc(region->blocks, sizeof(*region->is_busy));
     }
+}
+
+void region_end(struct region *region)
+{
+    free(region->generations);
+    free(region->is_busy);
 }
 
 static uint64_t pick_any(struct region *region, bool is_random)

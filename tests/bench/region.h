@@ -19,5 +19,6 @@ struct region {
 /* What session `number` gets of `blocks` in all. */
 void region_init(struct region *region, const struct options *options, unsigned number,
                  uint64_t blocks);
+void region_end(struct region *region);
 /* Relative to `first`. */
 uint64_t region_pick(struct region *region, bool is_random);

@@ -5,6 +5,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -504,6 +505,18 @@ void session_start(struct session *session)
     session->stream.has_data_digest = session->nexus.has_data_digest;
     session->stream.is_discarding = options->is_discarding;
     stream_start(&session->stream, pieces);
+}
+
+void session_end(struct session *session)
+{
+    for (uint32_t tag = 0; tag < session->task_count; tag++) {
+        free(session->tasks[tag].data - DATA_AT);
+        free(session->tasks[tag].outs);
+    }
+    free(session->tasks);
+    free(session->idle);
+    region_end(&session->region);
+    stream_end(&session->stream);
 }
 
 bool session_is_busy(const struct session *session)

@@ -63,6 +63,7 @@ struct session {
 
 /* After login, with `nexus`, `options`, `tally`, `stream.epoll` and `lun_block_bytes` set. */
 void session_start(struct session *session);
+void session_end(struct session *session);
 void session_issue(struct session *session);
 bool session_is_busy(const struct session *session);
 /* From now on reads its whole region once, in order, and checks it. */

@@ -4,9 +4,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 enum {
     BUFFER_BYTES = 512 * 1024,
@@ -28,6 +30,13 @@ void stream_start(struct stream *stream, unsigned pieces)
     if (fcntl(stream->socket, F_SETFL, O_NONBLOCK) ||
         epoll_ctl(stream->epoll, EPOLL_CTL_ADD, stream->socket, &event))
         fail("epoll: %s", strerror(errno));
+}
+
+void stream_end(struct stream *stream)
+{
+    close(stream->socket);
+    free(stream->queue);
+    free(stream->buffer);
 }
 
 /* ---- sending ---- */

@@ -50,6 +50,8 @@ struct stream {
 /* `pieces` bounds what is queued at one time. The socket joins the epoll with the stream as data.
  */
 void stream_start(struct stream *stream, unsigned pieces);
+/* Closes the socket. */
+void stream_end(struct stream *stream);
 void stream_push(struct stream *stream, const void *bytes, size_t count);
 void stream_flush(struct stream *stream);
 void stream_receive(struct stream *stream);
