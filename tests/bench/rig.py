@@ -23,7 +23,7 @@ sys.dont_write_bytecode = True
 from nestor import IQN, Daemon, binary, build_option, free_port, lun, must_run, target  # noqa: E402
 
 DISTURBED_MAX = 0.1  # of a core; a sample with more than that is taken again
-TRIES = 4
+TRIES = 3
 CORES = sorted(os.sched_getaffinity(0))
 CLIENT_CORES = CORES[:1]
 TARGET_CORES = CORES[1:2] or CORES[:1]

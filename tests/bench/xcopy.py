@@ -7,7 +7,6 @@ Both are loop mounts made for this, so it needs root. BUILD names a release buil
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -15,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 sys.dont_write_bytecode = True
 
 from initiator import session, write10  # noqa: E402
+from mounts import Mounted  # noqa: E402
 from nestor import Daemon, build_option, lun, must_run, target  # noqa: E402
 from xcopy import NONE, copy, cscd, naa_of, segment  # noqa: E402
 
@@ -22,29 +22,6 @@ GIB = 1 << 30
 COPIED = int(os.environ.get("GIB", "10")) * GIB
 SEGMENT_BLOCKS = 30 << 11  # 30 MiB, on the file system's borders
 SEGMENTS = 64
-
-
-class Mounted:
-    """A file system of its own in a sparse file."""
-
-    def __init__(self, mkfs, image_bytes):
-        self.folder = Path(tempfile.mkdtemp(prefix="nestor-bench-"))
-        self.image = self.folder / "fs"
-        self.mkfs, self.image_bytes = mkfs, image_bytes
-
-    def __enter__(self):
-        must_run("truncate", "-s", self.image_bytes, self.image)
-        must_run(*self.mkfs, self.image)
-        self.mount = self.folder / "mount"
-        self.mount.mkdir()
-        must_run("mount", "-o", "loop", self.image, self.mount)
-        return self.mount
-
-    def __exit__(self, *_):
-        must_run("umount", self.mount, seconds=300)
-        self.image.unlink()
-        self.mount.rmdir()
-        self.folder.rmdir()
 
 
 def used(mount):
@@ -78,8 +55,8 @@ def copy_all(i, cscds):
     return len(tasks)
 
 
-def measure(name, mkfs):
-    with Mounted(mkfs, 2 * COPIED + 4 * GIB) as mount:
+def measure(kind):
+    with Mounted(kind, None, 2 * COPIED + 4 * GIB) as mount:
         luns = [lun(n, mount / f"lun{n}.img", size=str(COPIED)) for n in range(2)]
         with Daemon([target(*luns)]) as daemon:
             fill(mount / "lun0.img")
@@ -92,7 +69,7 @@ def measure(name, mkfs):
                 took = time.monotonic() - began
             subprocess.run(["sync", "-f", str(mount)], check=False)
             grown = used(mount) - before
-    print(f"{name:6} {COPIED / GIB:5.1f} GiB in {took:7.3f} s ({commands} commands), "
+    print(f"{kind:6} {COPIED / GIB:5.1f} GiB in {took:7.3f} s ({commands} commands), "
           f"allocated before {before / GIB:6.2f} GiB, after {(before + grown) / GIB:6.2f} GiB")
 
 
@@ -101,8 +78,8 @@ def main():
         sys.exit("mounting needs root")
     if build_option("buildtype") != "release":
         print(f"note: {os.environ.get('BUILD', 'the build')} is no release build")
-    measure("XFS", ["mkfs.xfs", "-q", "-m", "reflink=1"])
-    measure("ext4", ["mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=1"])
+    measure("xfs")
+    measure("ext4")
 
 
 if __name__ == "__main__":
