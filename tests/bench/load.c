@@ -9,6 +9,7 @@
  * Threads  main() takes the time and the accounts; each crew is a thread with its own sessions.
  */
 #include "tests/bench/bench.h"
+#include "tests/bench/pauses.h"
 #include "tests/bench/report.h"
 #include "tests/bench/session.h"
 
@@ -251,12 +252,14 @@ static void measure(struct crew *crews, struct report *report)
     start_crews(crews, options->threads);
     if (!options->ios) {
         wait_seconds(options->warmup_seconds);
+        pauses_start(options->pid);
         account_take(&report->from, options->pid);
         atomic_store(&measuring_since_ns, now_ns());
         atomic_store(&phase, PHASE_MEASURING);
         wait_seconds(options->seconds);
         atomic_store(&phase, PHASE_OVER);
         account_take(&report->to, options->pid);
+        report->paused_ns = pauses_stop();
     }
     join_crews(crews, options->threads);
     if (options->ios)

@@ -11,6 +11,7 @@ struct figures {
     double seconds, iops, mib_s, ios; /* ios: never 0, to divide by */
     double p50_us, p99_us, p999_us;
     double target_us, client_us, switches, syscalls;
+    double disturbed; /* share of the time */
 };
 
 static struct figures figures_of(const struct report *report)
@@ -29,6 +30,9 @@ static struct figures figures_of(const struct report *report)
     f.client_us = (to->own_cpu_s - from->own_cpu_s) * 1e6 / f.ios;
     f.switches = (double)(to->target.voluntary_switches - from->target.voluntary_switches) / f.ios;
     f.syscalls = (double)(to->syscalls - from->syscalls) / f.ios;
+    f.disturbed = account_disturbed(from, to);
+    if ((double)report->paused_ns / 1e9 / f.seconds > f.disturbed)
+        f.disturbed = (double)report->paused_ns / 1e9 / f.seconds;
     return f;
 }
 
@@ -64,11 +68,10 @@ static void print_json(FILE *file, const struct report *report, const struct fig
     if (report->has_syscalls)
         fprintf(file, "\"syscalls\":%.3f,", f->syscalls);
     fprintf(file,
-            "\"client_us\":%.3f,\"client_syscalls\":%.3f,\"others_cores\":%.3f,\"disturbed_cores\":"
-            "%.3f,"
-            "\"steal_s\":%.3f}\n",
+            "\"client_us\":%.3f,\"client_syscalls\":%.3f,\"others_cores\":%.3f,"
+            "\"disturbed\":%.3f,\"paused_s\":%.3f,\"steal_s\":%.3f}\n",
             f->client_us, (double)report->client_syscalls / f->ios, account_others(from, to),
-            account_disturbed(from, to), to->steal_s - from->steal_s);
+            f->disturbed, (double)report->paused_ns / 1e9, to->steal_s - from->steal_s);
 }
 
 static void print_line(const struct report *report, const struct figures *f)
@@ -85,8 +88,7 @@ static void print_line(const struct report *report, const struct figures *f)
                (double)report->to.target.resident_kib / 1024);
     if (report->has_syscalls)
         printf(", %.2f system calls/IO", f->syscalls);
-    printf("; client %.2f us/IO, disturbed by %.0f %% of a core", f->client_us,
-           100 * account_disturbed(&report->from, &report->to));
+    printf("; client %.2f us/IO, disturbed %.0f %%", f->client_us, 100 * f->disturbed);
     if (tally->lost)
         printf("; %" PRIu64 " found another's", tally->lost);
     if (options->is_verifying)

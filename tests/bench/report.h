@@ -13,6 +13,7 @@ struct report {
     struct account from, to;
     const struct tally *tally; /* of all crews */
     uint64_t client_syscalls, resident_before_login_kib;
+    uint64_t paused_ns;   /* see pauses.h */
     double login_seconds; /* of all sessions, one after the other */
     bool has_syscalls;
 };

@@ -22,7 +22,7 @@ sys.dont_write_bytecode = True
 
 from nestor import IQN, Daemon, binary, build_option, free_port, lun, must_run, target  # noqa: E402
 
-DISTURBED_MAX = 0.1  # of a core; a sample with more than that is taken again
+DISTURBED_MAX = 0.1  # of the time; a sample with more than that is taken again
 TRIES = 3
 CORES = sorted(os.sched_getaffinity(0))
 CLIENT_CORES = CORES[:1]
@@ -230,9 +230,9 @@ def measured(contender, *options, disturbed_max=DISTURBED_MAX, cores=None):
     best = None
     for attempt in range(TRIES):
         sample = load(contender, *options, cores=cores)
-        if best is None or sample["disturbed_cores"] < best["disturbed_cores"]:
+        if best is None or sample["disturbed"] < best["disturbed"]:
             best = sample
-        if best["disturbed_cores"] <= disturbed_max:
+        if best["disturbed"] <= disturbed_max:
             break
         time.sleep(0.5)
     return best

@@ -4,7 +4,8 @@
 One LUN of random content in the page cache, each target alone on one core and the client on another,
 in interleaved rounds; medians. The columns: commands a second and their ratio to the ceiling's,
 latencies, the target's processor time for each and its ratio, context switches and system calls for
-each, memory, the client's own time, how far the rounds are apart, what others used of a core, and how much of that we waited for.
+each, memory, the client's own time, how far the rounds are apart, what others used of a core, and for how much of the
+time we waited for them, or the machine stood still.
 """
 
 import argparse
@@ -66,7 +67,7 @@ def run_rounds(options, ones):
                         sample["syscalls"] = counted.get("syscalls")
                 samples[workload][name].append(sample)
                 note(f"round {number + 1} {workload} {name}: {sample['iops']:.0f} IOPS, "
-                     f"{sample['target_us']:.2f} us, disturbed {sample['disturbed_cores'] * 100:.0f} %")
+                     f"{sample['target_us']:.2f} us, disturbed {sample['disturbed'] * 100:.0f} %")
     return samples
 
 
@@ -86,7 +87,7 @@ def row(name, samples, ceiling):
              f"{syscalls:.1f}" if syscalls is not None else "", f"{of('resident_kib') / 1024:.1f}",
              f"{of('client_us'):.2f}", f"{(max(rates) - min(rates)) / of('iops') * 100:.0f}",
              f"{of('others_cores') * 100:.0f}",
-             f"{of('disturbed_cores') * 100:.0f}"]
+             f"{of('disturbed') * 100:.0f}"]
     return "| " + " | ".join(cells) + " |"
 
 
@@ -121,7 +122,7 @@ def arguments():
     parser.add_argument("--size", default="2g", help="of the image")
     parser.add_argument("--image-dir", help="where the image is made (default: /dev/shm)")
     parser.add_argument("--disturbed-max", type=float, default=rig.DISTURBED_MAX,
-                        help="cores that others may take away before a sample is taken again")
+                        help="share of the time that others may take before a sample is taken again")
     parser.add_argument("--nice", type=int, default=-10, help="of client and target, when root")
     parser.add_argument("--json", metavar="FILE", help="write all samples there")
     options = parser.parse_args()
