@@ -129,7 +129,8 @@ static void read_machine(struct account *account)
     while (file && fgets(line, sizeof(line), file)) {
         uint64_t user, niced, system, irq, soft_irq, steal;
 
-        if (sscanf(line,
+        if (!strncmp(line, "cpu ", 4) && /* all together; each follows */
+            sscanf(line,
                    "cpu %" SCNu64 " %" SCNu64 " %" SCNu64 " %*u %*u %" SCNu64 " %" SCNu64
                    " %" SCNu64,
                    &user, &niced, &system, &irq, &soft_irq, &steal) == 6) {

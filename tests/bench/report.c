@@ -11,7 +11,7 @@ struct figures {
     double seconds, iops, mib_s, ios; /* ios: never 0, to divide by */
     double p50_us, p99_us, p999_us;
     double target_us, client_us, switches, syscalls;
-    double disturbed; /* share of the time */
+    double disturbed; /* in cores, or as the share of the time that they stood still */
 };
 
 static struct figures figures_of(const struct report *report)

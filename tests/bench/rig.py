@@ -22,7 +22,7 @@ sys.dont_write_bytecode = True
 
 from nestor import IQN, Daemon, binary, build_option, free_port, lun, must_run, target  # noqa: E402
 
-DISTURBED_MAX = 0.1  # of the time; a sample with more than that is taken again
+DISTURBED_MAX = 0.1  # of a core; a sample with more than that is taken again
 TRIES = 3
 CORES = sorted(os.sched_getaffinity(0))
 CLIENT_CORES = CORES[:1]

@@ -4,8 +4,8 @@
 One LUN of random content in the page cache, each target alone on one core and the client on another,
 in interleaved rounds; medians. The columns: commands a second and their ratio to the ceiling's,
 latencies, the target's processor time for each and its ratio, context switches and system calls for
-each, memory, the client's own time, how far the rounds are apart, what others used of a core, and for how much of the
-time we waited for them, or the machine stood still.
+each, memory, the client's own time, how far the rounds are apart, what others used of a core, and for how much of
+the time client and target waited for them, or the machine stood still.
 """
 
 import argparse
@@ -122,7 +122,7 @@ def arguments():
     parser.add_argument("--size", default="2g", help="of the image")
     parser.add_argument("--image-dir", help="where the image is made (default: /dev/shm)")
     parser.add_argument("--disturbed-max", type=float, default=rig.DISTURBED_MAX,
-                        help="share of the time that others may take before a sample is taken again")
+                        help="share of a core that others may take before a sample is taken again")
     parser.add_argument("--nice", type=int, default=-10, help="of client and target, when root")
     parser.add_argument("--json", metavar="FILE", help="write all samples there")
     options = parser.parse_args()
