@@ -306,7 +306,7 @@ bool conn_has_room(struct conn *conn)
     return conn->send.queued_bytes < SEND_HIGH_WATER || conn->is_closing;
 }
 
-void conn_send(struct conn *conn, const struct pdu *pdu, const void *data, uint32_t len)
+void conn_send(struct conn *conn, struct pdu *pdu, const void *data, uint32_t len)
 {
     uint32_t padded = pdu_padded(len);
     uint32_t head = BHS_BYTES + (conn->has_header_digest ? DIGEST_BYTES : 0);
@@ -319,9 +319,8 @@ void conn_send(struct conn *conn, const struct pdu *pdu, const void *data, uint3
         conn_close(conn, "out of memory for an answer");
         return;
     }
-    struct pdu sent = *pdu;
-    sent.data_segment_length = len;
-    pdu_build(&sent, at);
+    pdu->data_segment_length = len;
+    pdu_build(pdu, at);
     if (conn->has_header_digest)
         crc32c_put(at + BHS_BYTES, crc32c_update(CRC32C_INIT, at, BHS_BYTES));
     if (len) {

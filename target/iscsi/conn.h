@@ -120,10 +120,10 @@ void conn_close(struct conn *conn, const char *reason);
 void conn_close_when_sent(struct conn *conn, const char *reason);
 
 /*
- * Queues a PDU with `data` behind it (copied), padded and digested. Without memory the connection
- * is closed.
+ * Queues a PDU, whose length is set here, with `data` behind it (copied), padded and digested.
+ * Without memory the connection is closed.
  */
-void conn_send(struct conn *conn, const struct pdu *pdu, const void *data, uint32_t len);
+void conn_send(struct conn *conn, struct pdu *pdu, const void *data, uint32_t len);
 
 /* Answers a PDU that is not taken with Reject, its header as data (RFC 7143 11.17). */
 void conn_reject(struct conn *conn, enum reject_reason reason);

@@ -100,18 +100,25 @@ static struct task **bucket_of(struct session *session, uint32_t tag)
     return &session->buckets[(tag ^ tag >> 16) % SESSION_TAG_BUCKETS];
 }
 
-void session_add_task(struct session *session, struct task *task)
+void session_count_task(struct session *session, struct task *task)
 {
-    struct task **bucket = bucket_of(session, task->tag);
-
-    task->hash_next = *bucket;
-    *bucket = task;
-    TAILQ_INSERT_TAIL(&session->tasks, task, link);
     session->task_count++;
     if (task->is_immediate)
         session->immediate_in_flight++;
     else
         session->in_flight++;
+}
+
+void session_list_task(struct session *session, struct task *task)
+{
+    struct task **bucket = bucket_of(session, task->tag);
+
+    if (task->is_listed)
+        return;
+    task->is_listed = true;
+    task->hash_next = *bucket;
+    *bucket = task;
+    TAILQ_INSERT_TAIL(&session->tasks, task, link);
 }
 
 struct task *session_find_task(struct session *session, uint32_t initiator_task_tag)
@@ -123,7 +130,7 @@ struct task *session_find_task(struct session *session, uint32_t initiator_task_
     return task;
 }
 
-void session_remove_task(struct session *session, struct task *task)
+static void unlist_task(struct session *session, struct task *task)
 {
     struct task **at = bucket_of(session, task->tag);
 
@@ -131,6 +138,12 @@ void session_remove_task(struct session *session, struct task *task)
         at = &(*at)->hash_next;
     *at = task->hash_next;
     TAILQ_REMOVE(&session->tasks, task, link);
+}
+
+void session_remove_task(struct session *session, struct task *task)
+{
+    if (task->is_listed)
+        unlist_task(session, task);
     session->task_count--;
     free_if_over(session);
 }

@@ -120,7 +120,9 @@ static inline bool serial_before(uint32_t a, uint32_t b)
     return (int32_t)(a - b) < 0;
 }
 
-void session_add_task(struct session *session, struct task *task);
+/* A task begins, which the window counts; and it goes on, and can be found. Once is enough. */
+void session_count_task(struct session *session, struct task *task);
+void session_list_task(struct session *session, struct task *task);
 struct task *session_find_task(struct session *session, uint32_t initiator_task_tag);
 
 /* A task (or a task management request) is over; frees an ending session that has none left. */

@@ -27,9 +27,7 @@ static struct task *task_get(struct session *session)
         iscsi->free_tasks = task->next_spare;
     else if (!(task = malloc(sizeof *task)))
         return NULL;
-    /* the rest is large, and written before it is read */
     memset(task, 0, offsetof(struct task, command.cdb));
-    memset(&task->session, 0, offsetof(struct task, sequences) - offsetof(struct task, session));
     TAILQ_INIT(&task->pieces);
     task->session = session;
     return task;
@@ -137,8 +135,12 @@ void task_settle(struct task *task)
 {
     struct conn *conn = task->session->conn;
 
-    if (!task->is_finished || task->is_busy)
+    if (task->is_busy)
         return;
+    if (!task->is_finished) {
+        session_list_task(task->session, task);
+        return;
+    }
     if (!conn || task->is_aborted) {
         task->session->has_aborted_receiving |= task_is_receiving(task);
         task_free(task);
@@ -147,8 +149,10 @@ void task_settle(struct task *task)
     /* RFC 7143 11.4.2: the answer waits for the data that was promised or asked for */
     if (!TAILQ_EMPTY(&task->pieces))
         task_out_drop(task);
-    if (task_is_receiving(task))
+    if (task_is_receiving(task)) {
+        session_list_task(task->session, task);
         return;
+    }
     if (!task->has_answered) {
         task_leave_window(task);
         answer(task);
@@ -276,7 +280,7 @@ void task_start(struct session *session, const struct pdu *pdu, struct slice ahs
     command->tag = task->tag;
     command->expected_in_bytes = task->has_read ? task->expected_bytes : 0;
     command->expected_out_bytes = task->has_write ? task->expected_bytes : 0;
-    session_add_task(session, task);
+    session_count_task(session, task);
     count(session);
 
     task->is_busy = true;

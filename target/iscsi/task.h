@@ -41,7 +41,6 @@ struct out_sequence {
 };
 
 struct task {
-    struct command command;
     struct session *session;
     uint32_t tag; /* initiator task tag */
     uint64_t lun;
@@ -51,6 +50,7 @@ struct task {
     bool is_busy;      /* inside command_start() or command_out(): settled by whoever called that */
     bool has_answered; /* its status left with the last Data-In */
     bool has_left_window; /* the session counts it no more */
+    bool is_listed;       /* its session can find it: it has outlived the call that began it */
     bool is_waiting_for_room, is_waiting_for_memory;
     bool is_failed; /* the transport ends it: with `failure`, or TASK SET FULL without one */
     enum sense_code failure;
@@ -77,8 +77,9 @@ struct task {
     TAILQ_ENTRY(task) link;
     TAILQ_ENTRY(task) waiting_link;
 
-    /* not zeroed for a new task: open_count says which are in use */
-    struct out_sequence sequences[TASK_SEQUENCES]; /* open ones, a ring, oldest first */
+    /* a new task is zeroed up to the CDB in here; what stands behind that is large */
+    struct command command;
+    struct out_sequence sequences[TASK_SEQUENCES]; /* open_count of them, a ring, oldest first */
 };
 
 /* One SCSI Command PDU whose turn has come. */

@@ -32,10 +32,9 @@ static struct out_piece *piece_get(struct task *task, uint32_t offset, uint32_t 
         iscsi->free_pieces = piece->next;
     else if (!(piece = malloc(sizeof *piece)))
         return NULL;
-    memset(piece, 0, sizeof *piece);
-    piece->task = task;
-    piece->burst.offset_bytes = offset;
-    piece->burst.bytes = bytes;
+    *piece = (struct out_piece){
+        .task = task, .burst = {.offset_bytes = offset, .bytes = bytes}
+    };
     TAILQ_INSERT_TAIL(&task->pieces, piece, link);
     task->piece_count++;
     return piece;
