@@ -1,25 +1,51 @@
 #include "target/scsi/gate.h"
 
-#include "target/worker/worker.h"
-
 #include <assert.h>
+#include <linux/membarrier.h>
 #include <stddef.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 /*
  * Why no one slips past a mark, and no waiter is forgotten.
  *
- * Each stripe is one atomic word with one modification order, and both sides change it only by
- * read-modify-write. A plain access that adds itself before the mark is set is in the count that
- * the exclusive one reads after setting it; one that adds itself later reads the mark, takes itself
- * back and goes through the mutex. One that leaves before the mark is set is not in that count; one
- * that leaves later reads the mark, and if it leaves 0 behind it looks for waiters under the mutex,
- * where the one who marked has queued itself before letting the mutex go.
+ * A plain access counts itself and then looks at the marks. An exclusive one marks and then looks
+ * at the counts. When each sees its own store and the other's, in one order, at least one of them
+ * sees the other: either the plain one takes itself back and goes through the mutex, or the
+ * exclusive one waits. Leaving is the same: it counts down and then looks, and goes through the
+ * mutex to let waiters in; or the exclusive one, which has queued itself before, sees that it has
+ * left.
  *
- * What is in memory follows: leaving is a release, and everything after it on the word is a
- * read-modify-write, so whoever reads 0 with acquire has seen the accesses of all who left.
- * Clearing the mark is a release that a plain access's add acquires.
+ * A CPU may delay a store past a load that follows it. The plain accesses, of which there are many,
+ * have nothing against that but the compiler's order; the exclusive one makes all threads of the
+ * process pass a barrier between its mark and its look (membarrier(2)). Where the kernel does not
+ * do that for us, both sides have a fence of their own.
+ *
+ * What is in memory follows: counting down is a release, which the exclusive one's look acquires,
+ * and taking the mark off is a release, which the plain one's look acquires.
  */
-static const uint64_t MARK = UINT64_C(1) << 63;
+static bool has_membarrier;
+
+__attribute__((constructor)) static void register_membarrier(void)
+{
+    has_membarrier = syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
+}
+
+/* Between counting and looking at the marks. */
+static inline void light_barrier(void)
+{
+    if (__builtin_expect(has_membarrier, true))
+        atomic_signal_fence(memory_order_seq_cst);
+    else
+        atomic_thread_fence(memory_order_seq_cst);
+}
+
+/* Between marking and looking at the counts. */
+static void heavy_barrier(void)
+{
+    if (!has_membarrier || syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) != 0)
+        atomic_thread_fence(memory_order_seq_cst);
+}
 
 static uint64_t first_stripe(uint64_t offset_bytes)
 {
@@ -93,22 +119,26 @@ static bool is_in_conflict(const struct gate_hold *a, const struct gate_hold *b)
 
 static void mark(struct gate *gate, uint64_t stripes)
 {
-    while (stripes != 0) {
-        unsigned stripe = take_stripe(&stripes);
+    uint64_t left = stripes, was;
 
-        if (gate->marks[stripe]++ == 0)
-            atomic_fetch_or_explicit(&gate->stripes[stripe], MARK, memory_order_acq_rel);
-    }
+    while (left != 0)
+        gate->marks[take_stripe(&left)]++;
+    was = atomic_fetch_or_explicit(&gate->marked, stripes, memory_order_acq_rel);
+    if ((was & stripes) != stripes)
+        heavy_barrier();
 }
 
 static void unmark(struct gate *gate, uint64_t stripes)
 {
+    uint64_t freed = 0;
+
     while (stripes != 0) {
         unsigned stripe = take_stripe(&stripes);
 
         if (--gate->marks[stripe] == 0)
-            atomic_fetch_and_explicit(&gate->stripes[stripe], ~MARK, memory_order_acq_rel);
+            freed |= UINT64_C(1) << stripe;
     }
+    atomic_fetch_and_explicit(&gate->marked, ~freed, memory_order_acq_rel);
 }
 
 /* Those who share unlisted may be anywhere in their stripe. */
@@ -117,8 +147,9 @@ static bool is_shared_unlisted(struct gate *gate, uint64_t stripes)
     while (stripes != 0) {
         unsigned stripe = take_stripe(&stripes);
 
-        if (atomic_load_explicit(&gate->stripes[stripe], memory_order_acquire) & ~MARK)
-            return true;
+        for (unsigned i = 0; i < WORKERS_MAX; i++)
+            if (atomic_load_explicit(&gate->sharers[i].stripe[stripe], memory_order_acquire) != 0)
+                return true;
     }
     return false;
 }
@@ -187,47 +218,47 @@ static void admit(struct message *first)
     }
 }
 
-static void leave_unlisted(struct gate *gate, uint64_t stripes)
+/* What a worker has counted on each of these stripes, one more or one less. */
+static inline void count(struct gate_sharers *sharers, uint64_t stripes, uint32_t by)
 {
-    uint64_t emptied = 0;
-
     while (stripes != 0) {
-        unsigned stripe = take_stripe(&stripes);
+        _Atomic uint32_t *stripe = &sharers->stripe[take_stripe(&stripes)];
+        uint32_t was = atomic_load_explicit(stripe, memory_order_relaxed);
 
-        if (atomic_fetch_sub_explicit(&gate->stripes[stripe], 1, memory_order_acq_rel) ==
-            (MARK | 1))
-            emptied |= UINT64_C(1) << stripe;
+        atomic_store_explicit(stripe, was + by, memory_order_release);
     }
-    if (emptied != 0) {
+}
+
+static inline bool is_marked(struct gate *gate, uint64_t stripes)
+{
+    return (atomic_load_explicit(&gate->marked, memory_order_acquire) & stripes) != 0;
+}
+
+static void leave_unlisted(struct gate *gate, const struct worker *worker, uint64_t stripes)
+{
+    count(&gate->sharers[worker->index], stripes, UINT32_MAX);
+    light_barrier();
+    if (is_marked(gate, stripes)) {
         struct message *granted;
 
         pthread_mutex_lock(&gate->mutex);
-        granted = grant(gate, NULL, emptied);
+        granted = grant(gate, NULL, stripes);
         pthread_mutex_unlock(&gate->mutex);
         admit(granted);
     }
 }
 
-/*
- * One add a stripe. The look before it keeps those who come while a mark stands from adding and
- * taking back at all: the waiter would have to find a moment between them.
- */
-static bool enter_unlisted(struct gate *gate, uint64_t stripes)
+/* The look before counting keeps those who come while a mark stands from counting at all: the
+ * waiter would have to find a moment between them. */
+static bool enter_unlisted(struct gate *gate, const struct worker *worker, uint64_t stripes)
 {
-    uint64_t left = stripes, added = 0;
-
-    while (left != 0) {
-        unsigned stripe = take_stripe(&left);
-
-        if (atomic_load_explicit(&gate->stripes[stripe], memory_order_relaxed) & MARK)
-            break;
-        added |= UINT64_C(1) << stripe;
-        if (atomic_fetch_add_explicit(&gate->stripes[stripe], 1, memory_order_acq_rel) & MARK)
-            break;
-        if (left == 0)
-            return true;
-    }
-    leave_unlisted(gate, added);
+    if (is_marked(gate, stripes))
+        return false;
+    count(&gate->sharers[worker->index], stripes, 1);
+    light_barrier();
+    if (!is_marked(gate, stripes))
+        return true;
+    leave_unlisted(gate, worker, stripes);
     return false;
 }
 
@@ -272,7 +303,8 @@ bool gate_enter(struct gate *gate, struct gate_hold *hold, struct worker *worker
         hold->is_held = true;
         return true;
     }
-    if (mode == GATE_SHARED && are_few(hold->stripes) && enter_unlisted(gate, hold->stripes)) {
+    if (mode == GATE_SHARED && are_few(hold->stripes) &&
+        enter_unlisted(gate, worker, hold->stripes)) {
         hold->is_fast = true;
         hold->is_held = true;
         return true;
@@ -305,7 +337,7 @@ void gate_leave(struct gate_hold *hold)
     if (hold->len_bytes == 0)
         return;
     if (hold->is_fast) {
-        leave_unlisted(gate, hold->stripes);
+        leave_unlisted(gate, hold->worker, hold->stripes);
         return;
     }
     pthread_mutex_lock(&gate->mutex);
@@ -339,10 +371,6 @@ bool gate_cancel(struct gate_hold *hold)
 
 void gate_open(struct gate *gate)
 {
-    for (unsigned i = 0; i < GATE_STRIPES; i++) {
-        atomic_init(&gate->stripes[i], 0);
-        gate->marks[i] = 0;
-    }
     pthread_mutex_init(&gate->mutex, NULL);
     TAILQ_INIT(&gate->holders);
     TAILQ_INIT(&gate->waiters);

@@ -5,21 +5,22 @@
  * AND WRITE, ORWRITE, WRITE SAME, UNMAP, a copy's destination) excludes. Nobody blocks a thread:
  * who must wait is queued, in order, and resumed on its own worker.
  *
- * The way in for a plain access is one atomic add on the stripe that its range lies in; only a
- * stripe that an exclusive holder has marked goes through the mutex. An exclusive access waits for
- * what is in flight on its stripes when it comes, and for nothing that comes later, so bulk I/O
- * cannot starve it.
+ * A plain access comes in by counting itself on the stripe that its range lies in, in a place that
+ * only its worker writes: no lock, no locked instruction, nothing that another worker waits for.
+ * Only a stripe that an exclusive holder has marked goes through the mutex. An exclusive access
+ * waits for what is in flight on its stripes when it comes, and for nothing that comes later, so
+ * bulk I/O cannot starve it.
+ *
+ * Thread    gate_enter() and gate_leave() of one hold on its worker.
  */
 #pragma once
 
-#include "target/worker/mailbox.h"
+#include "target/worker/worker.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/queue.h>
-
-struct worker;
 
 enum {
     GATE_STRIPES = 64,
@@ -34,9 +35,14 @@ enum gate_mode {
 struct gate_hold;
 TAILQ_HEAD(gate_hold_list, gate_hold);
 
+/* How many share each stripe unlisted; only one worker changes it. */
+struct gate_sharers {
+    _Atomic uint32_t stripe[GATE_STRIPES];
+} __attribute__((aligned(64)));
+
 struct gate {
-    /* bit 63: marked; the rest: how many share it unlisted */
-    _Atomic uint64_t stripes[GATE_STRIPES];
+    _Atomic uint64_t marked; /* the stripes with exclusive holders or waiters, a bit each */
+    struct gate_sharers sharers[WORKERS_MAX];
     pthread_mutex_t mutex;
     struct gate_hold_list holders; /* exclusive ones, and those that share through the slow way */
     struct gate_hold_list waiters; /* in the order in which they came */
@@ -68,6 +74,7 @@ static inline void gate_hold_init(struct gate_hold *hold)
     hold->is_held = hold->is_waiting = false;
 }
 
+/* All zeros before. */
 void gate_open(struct gate *gate);
 void gate_close(struct gate *gate); /* nobody holds it or waits */
 

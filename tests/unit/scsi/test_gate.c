@@ -51,8 +51,9 @@ static int teardown(void **state)
     struct bench *bench = *state;
 
     /* whatever a test did, it left nothing behind that keeps plain accesses out */
+    assert_int_equal(bench->gate.marked, 0);
     for (unsigned i = 0; i < GATE_STRIPES; i++) {
-        assert_int_equal(bench->gate.stripes[i], 0);
+        assert_int_equal(bench->gate.sharers[0].stripe[i], 0);
         assert_int_equal(bench->gate.marks[i], 0);
     }
     gate_close(&bench->gate);
@@ -520,6 +521,7 @@ static void test_workers_never_meet_in_a_range_that_one_excludes(void **state)
     for (unsigned i = 0; i < PLAYERS; i++) {
         players[i].game = &game;
         players[i].seed = 4711 + i;
+        players[i].worker.index = i;
         players[i].hold.entered = player_entered;
         players[i].worker.loop = ev_loop_new(EVFLAG_AUTO);
         mailbox_open(&players[i].worker.mailbox, players[i].worker.loop);
@@ -529,8 +531,10 @@ static void test_workers_never_meet_in_a_range_that_one_excludes(void **state)
     for (unsigned i = 0; i < PLAYERS; i++)
         pthread_join(threads[i], NULL);
     assert_int_equal(game.collisions, 0);
-    for (unsigned i = 0; i < GATE_STRIPES; i++)
-        assert_int_equal(game.gate.stripes[i], 0);
+    assert_int_equal(game.gate.marked, 0);
+    for (unsigned i = 0; i < PLAYERS; i++)
+        for (unsigned k = 0; k < GATE_STRIPES; k++)
+            assert_int_equal(game.gate.sharers[i].stripe[k], 0);
     for (unsigned i = 0; i < PLAYERS; i++) {
         assert_int_equal(players[i].rounds, ROUNDS + 1);
         mailbox_close(&players[i].worker.mailbox);
