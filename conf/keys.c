@@ -38,6 +38,10 @@ const struct key keys[] = {
     { GLOBAL(workers), .name = "workers", .type = KEY_NUMBER, .when = KEY_RESTART,
       FROM_TO(0, 16), .fallback = "0",
       .help = "Threads that serve connections; 0: one a CPU, at most 4." },
+    { GLOBAL(busy_poll_us), .name = "busy_poll_us", .type = KEY_NUMBER, .when = KEY_RESTART,
+      FROM_TO(0, 10000), .fallback = "0",
+      .help = "Microseconds that a thread which had something to do goes on looking for more before it "
+              "sleeps: a lower latency, for a CPU kept busy meanwhile. 0: it sleeps at once." },
     { GLOBAL(memory_limit_bytes), .name = "memory_limit", .type = KEY_SIZE, .when = KEY_RESTART,
       FROM_TO(16 * MEBIBYTE, 1024 * 1024 * MEBIBYTE), .fallback = "256M",
       .help = "The most memory for data on its way. Past it initiators are asked to wait." },

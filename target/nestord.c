@@ -208,7 +208,8 @@ static bool start_workers(struct daemon *daemon, const struct model *model)
                                               [MODEL_ENGINE_THREADS] = ENGINE_THREADS };
     struct workers_options options = { .count = model->workers,
                                        .engine = kinds[model->engine],
-                                       .memory_limit_bytes = model->memory_limit_bytes };
+                                       .memory_limit_bytes = model->memory_limit_bytes,
+                                       .busy_poll_us = model->busy_poll_us };
     int error = workers_start(&options, &daemon->workers);
 
     if (error < 0)

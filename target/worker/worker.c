@@ -22,7 +22,7 @@ enum {
 };
 
 static const double trim_seconds = 2.0;
-static const uint64_t ns_per_s = 1000000000;
+static const uint64_t ns_per_s = 1000000000, ns_per_us = 1000;
 
 static _Thread_local struct worker *self;
 
@@ -53,20 +53,22 @@ static void again_next_turn(struct ev_loop *loop, ev_idle *again, int events)
     ev_idle_stop(loop, again);
 }
 
-static void read_clock(struct worker *worker)
+static uint64_t read_clock(void)
 {
     struct timespec now;
 
     clock_gettime(CLOCK_MONOTONIC, &now);
-    worker->now_ns = (uint64_t)now.tv_sec * ns_per_s + (uint64_t)now.tv_nsec;
+    return (uint64_t)now.tv_sec * ns_per_s + (uint64_t)now.tv_nsec;
 }
 
-/* High priority: before everything that the turn brings. */
+/* High priority: before everything that the turn brings, so that all of it is still pending. */
 static void turn_begins(struct ev_loop *loop, ev_check *wake, int events)
 {
-    (void)loop;
+    struct worker *worker = wake->data;
+
     (void)events;
-    read_clock(wake->data);
+    worker->now_ns = read_clock();
+    worker->has_work = ev_pending_count(loop) > 0;
 }
 
 /* High priority: what this submits to the disk goes with the engine's own ev_prepare, which is
@@ -113,7 +115,27 @@ struct start {
 
 static void stop(struct message *message)
 {
-    ev_break(CONTAINER_OF(message, struct worker, stop)->loop, EVBREAK_ALL);
+    struct worker *worker = CONTAINER_OF(message, struct worker, stop);
+
+    worker->is_stopping = true;
+    ev_break(worker->loop, EVBREAK_ALL);
+}
+
+/*
+ * Turns that do not sleep, until none has brought anything for busy_poll_ns; then one that sleeps
+ * until something comes. The time counts from the end of the work, so that a long turn does not use
+ * it up. Whatever libev calls anybody for is work: sockets, messages, completions (an eventfd),
+ * left-over turn ends; timers too, but an idle worker has none that comes often.
+ */
+static void run_polling(struct worker *worker)
+{
+    uint64_t sleep_at_ns = 0;
+
+    while (!worker->is_stopping) {
+        ev_run(worker->loop, worker->now_ns < sleep_at_ns ? EVRUN_NOWAIT : EVRUN_ONCE);
+        if (worker->has_work)
+            sleep_at_ns = read_clock() + worker->group->busy_poll_ns;
+    }
 }
 
 static void *worker_run(void *arg)
@@ -138,7 +160,10 @@ static void *worker_run(void *arg)
     if (error != 0)
         return NULL;
 
-    ev_run(worker->loop, 0);
+    if (worker->group->busy_poll_ns > 0)
+        run_polling(worker);
+    else
+        ev_run(worker->loop, 0);
     engine_destroy(worker->engine);
     return NULL;
 }
@@ -191,7 +216,7 @@ static struct worker *worker_make(struct workers *group, unsigned index)
     }
     mailbox_open(&worker->mailbox, worker->loop);
 
-    read_clock(worker);
+    worker->now_ns = read_clock();
     ev_check_init(&worker->wake, turn_begins);
     ev_set_priority(&worker->wake, EV_MAXPRI);
     worker->wake.data = worker;
@@ -252,6 +277,7 @@ int workers_start(const struct workers_options *options, struct workers **out)
     if (workers == NULL)
         return -ENOMEM;
     workers->budget.limit_bytes = options->memory_limit_bytes;
+    workers->busy_poll_ns = options->busy_poll_us * ns_per_us;
     error = job_pool_create(SLOW_LANE_THREADS + count * ENGINE_THREADS_EACH, &workers->jobs);
     if (error != 0) {
         free(workers);

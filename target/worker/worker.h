@@ -29,6 +29,8 @@ struct worker {
     _Atomic unsigned connections; /* how loaded it is; kept by target/iscsi */
     void *scsi, *iscsi;           /* what the rooms above keep for this thread */
     uint64_t now_ns; /* CLOCK_MONOTONIC when this loop turn began; for what takes seconds */
+    bool has_work;   /* this loop turn brought something */
+    bool is_stopping;
 
     pthread_t thread;
     ev_check wake;
@@ -43,6 +45,7 @@ struct workers_options {
     unsigned count; /* 0: the CPUs, at most 4 */
     enum engine_kind engine;
     uint64_t memory_limit_bytes;
+    unsigned busy_poll_us; /* how long a worker goes on looking before it sleeps; 0: it sleeps */
 };
 
 /* All of them, and what they share. Made and ended by the main thread. */
@@ -50,6 +53,7 @@ struct workers {
     unsigned count;
     struct worker *worker[WORKERS_MAX];
     struct buffer_budget budget;
+    uint64_t busy_poll_ns;
     struct job_pool *jobs;
 };
 

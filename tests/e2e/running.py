@@ -1,11 +1,14 @@
 """What nestorctl changes while an initiator is logged in, and what that initiator sees of it."""
 
 import json
+import os
 import re
 import socket
+import time
+from pathlib import Path
 
-from nestor import (Daemon, Failure, HeldSession, binary, expect, expect_in, iscsi_ls, lun, must_run,
-                    run, target, tool, wait_until)
+from nestor import (Daemon, Failure, HeldSession, binary, expect, expect_in, finish, iscsi_ls, lun,
+                    must_run, run, target, tool, verify_io, wait_until)
 
 GIB = 1 << 30
 
@@ -262,3 +265,36 @@ def e2e_readiness_is_told_to_systemd():
 
         with daemon:
             wait_until(lambda: is_told("READY=1"), "READY=1")
+
+
+def forget_cached(path):
+    """The next read of this file comes from its disk, where the file system has one."""
+    fd = os.open(path, os.O_RDONLY)
+    os.fsync(fd)
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    os.close(fd)
+
+
+def cpu_ticks(pid):
+    """proc(5): utime and stime, counted from behind the name."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def e2e_daemon_that_polls_serves_data_and_sleeps_when_idle():
+    window_s, busy_ticks = 0.5, 5  # one thread that polled on would take some 50
+
+    with Daemon(busy_poll_us=10000) as daemon:
+        def is_asleep():
+            before = cpu_ticks(daemon.pid)
+            time.sleep(window_s)  # what is measured, not waited for
+            return cpu_ticks(daemon.pid) - before < busy_ticks
+
+        session = HeldSession(daemon)
+        session.write("0xa5", "48M")
+        finish(verify_io(daemon, seconds=1, sessions=3), 30)
+        forget_cached(daemon.image())
+        session.expect_read("0xa5", "48M")
+        wait_until(is_asleep, "nestord to sleep while nobody asks for anything")
+        session.expect_read("0xa5", "48M")
+        session.close()

@@ -12,7 +12,7 @@ static const char whole[] =
     "state_dir = \"~\";\n"
     "admin_socket = \"~/admin.sock\";\n"
     "admin_group = \"users\";\n"
-    "workers = 3; memory_limit = \"64M\"; engine = \"threads\";\n"
+    "workers = 3; busy_poll_us = 50; memory_limit = \"64M\"; engine = \"threads\";\n"
     "max_sessions = 12; max_half_open = 7; login_timeout = 8; nop_interval = 9; nop_timeout = 10;\n"
     "targets = (\n"
     "  { name = \"iqn.2026-11.lab.nestor:a\"; alias = \"A\";\n"
@@ -39,6 +39,7 @@ static void test_every_key_comes_into_the_model(void **state)
     assert_string_equal(model->state_dir, text->folder);
     assert_string_equal(model->admin_group, "users");
     assert_int_equal(model->workers, 3);
+    assert_int_equal(model->busy_poll_us, 50);
     assert_int_equal(model->memory_limit_bytes, 64 << 20);
     assert_int_equal(model->engine, MODEL_ENGINE_THREADS);
     assert_int_equal(model->max_sessions, 12);
@@ -184,6 +185,8 @@ static const struct mistake mistakes[] = {
     { "workers = 17;",                                                                         1, "workers: expected a number from 0 to 16, found 17"            },
     { "workers = -1;",                                                                         1, "workers: expected a number from 0 to 16, found -1"            },
     { "workers = 4294967297L;",                                                                1, "found 4294967297"                                             },
+    { "busy_poll_us = 10001;",                                                                 1, "busy_poll_us: expected a number from 0 to 10000, found 10001" },
+    { "busy_poll_us = -1;",                                                                    1, "busy_poll_us: expected a number from 0 to 10000, found -1"    },
     { "workers = 1.5;",                                                                        1, "found 1.5"                                                    },
     { "memory_limit = \"1M\";",                                                                1, "memory_limit: expected a size from 16M to 1T, found \"1M\""   },
     { "memory_limit = true;",                                                                  1, "found true"                                                   },

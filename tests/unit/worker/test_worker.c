@@ -8,9 +8,10 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { PATIENCE_SECONDS = 30 };
+enum { PATIENCE_SECONDS = 30, LONGEST_POLL_US = 10000 };
 
 /* The main thread's half: its loop, its mailbox, and the workers under test. */
 static struct {
@@ -21,15 +22,28 @@ static struct {
     struct message over;
 } bench;
 
-static int setup(void **state)
+static int start(unsigned busy_poll_us)
 {
-    struct workers_options options = { .count = 3, .memory_limit_bytes = 64 * 1024 * 1024 };
+    struct workers_options options = { .count = 3,
+                                       .memory_limit_bytes = 64 * 1024 * 1024,
+                                       .busy_poll_us = busy_poll_us };
 
-    (void)state;
     memset(&bench, 0, sizeof(bench));
     bench.loop = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
     mailbox_open(&bench.home, bench.loop);
     return workers_start(&options, &bench.workers);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    return start(0);
+}
+
+static int setup_polling(void **state)
+{
+    (void)state;
+    return start(LONGEST_POLL_US);
 }
 
 static int teardown(void **state)
@@ -471,6 +485,89 @@ static void test_idle_worker_sleeps(void **state)
     assert_true(turns - before < 10);
 }
 
+static unsigned turns_of(struct worker *worker)
+{
+    struct message message = { .run = count_turns };
+
+    worker_post(worker, &message);
+    wait_until_over();
+    return turns;
+}
+
+static void pause_ms(long ms)
+{
+    nanosleep(&(struct timespec){ .tv_nsec = ms * 1000 * 1000 }, NULL);
+}
+
+/* A worker that slept between two messages would have a few turns for each. */
+static void test_worker_that_polls_goes_on_looking(void **state)
+{
+    struct worker *worker = bench.workers->worker[0];
+    time_t end = time(NULL) + PATIENCE_SECONDS;
+    unsigned before, after;
+
+    (void)state;
+    do {
+        assert_true(time(NULL) <= end);
+        before = turns_of(worker);
+        pause_ms(2);
+        after = turns_of(worker);
+    } while (after - before < 20);
+}
+
+static uint64_t cpu_ns(const struct worker *worker)
+{
+    struct timespec used;
+    clockid_t clock;
+
+    assert_int_equal(pthread_getcpuclockid(worker->thread, &clock), 0);
+    assert_int_equal(clock_gettime(clock, &used), 0);
+    return (uint64_t)used.tv_sec * 1000000000 + (uint64_t)used.tv_nsec;
+}
+
+static void test_worker_that_polls_falls_asleep(void **state)
+{
+    const struct worker *worker = bench.workers->worker[0];
+    time_t end = time(NULL) + PATIENCE_SECONDS;
+    uint64_t before;
+
+    (void)state;
+    turns_of(bench.workers->worker[0]);
+    do {
+        assert_true(time(NULL) <= end);
+        before = cpu_ns(worker);
+        pause_ms(100);
+    } while (cpu_ns(worker) - before > 1000 * 1000);
+}
+
+static void timer_came(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    (void)loop;
+    (void)timer;
+    (void)events;
+    tell_over();
+}
+
+static ev_timer worker_timer;
+
+static void start_timer(struct message *message)
+{
+    (void)message;
+    ev_timer_init(&worker_timer, timer_came, 0.005, 0.);
+    ev_timer_start(worker_self()->loop, &worker_timer);
+}
+
+static void test_timer_comes(void **state)
+{
+    struct message message = { .run = start_timer };
+
+    (void)state;
+    for (int i = 0; i < 20; i++) {
+        worker_post(bench.workers->worker[2], &message);
+        wait_until_over();
+    }
+}
+
 static void test_more_workers_than_there_may_be_are_refused(void **state)
 {
     struct workers_options options = { .count = WORKERS_MAX + 1 };
@@ -493,6 +590,10 @@ static void test_default_is_the_cpus_but_at_most_four(void **state)
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define POLLING(name)                                                                              \
+    {                                                                                              \
+#name "_while_polling", name, setup_polling, teardown, NULL                                \
+    }
 
 int main(void)
 {
@@ -508,6 +609,20 @@ int main(void)
         TEST(test_broadcast_from_a_worker_comes_back_to_it),
         TEST(test_broadcast_waits_for_the_last_to_arrive),
         TEST(test_idle_worker_sleeps),
+        TEST(test_timer_comes),
+        POLLING(test_message_runs_on_its_worker_with_signals_blocked),
+        POLLING(test_messages_of_each_thread_run_in_its_order),
+        POLLING(test_message_posted_by_a_message_runs_in_a_later_turn),
+        POLLING(test_turn_end_runs_once_before_the_loop_sleeps),
+        POLLING(test_turn_end_that_asks_forever_neither_blocks_nor_stops),
+        POLLING(test_io_submitted_at_the_turn_end_is_not_left_lying),
+        POLLING(test_slow_job_runs_elsewhere_and_ends_on_its_worker),
+        POLLING(test_broadcast_waits_for_the_last_to_arrive),
+        POLLING(test_timer_comes),
+        cmocka_unit_test_setup_teardown(test_worker_that_polls_goes_on_looking, setup_polling,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(test_worker_that_polls_falls_asleep, setup_polling,
+                                        teardown),
         cmocka_unit_test(test_more_workers_than_there_may_be_are_refused),
         cmocka_unit_test(test_default_is_the_cpus_but_at_most_four),
     };
