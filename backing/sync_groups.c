@@ -11,6 +11,32 @@ struct sync_group {
     struct io_queue followers, late;
 };
 
+static struct sync_group *group_get(struct sync_groups *groups)
+{
+    struct sync_group *group = groups->spare;
+
+    if (group == NULL)
+        return malloc(sizeof(*group));
+    groups->spare = group->next;
+    return group;
+}
+
+static void group_put(struct sync_groups *groups, struct sync_group *group)
+{
+    group->next = groups->spare;
+    groups->spare = group;
+}
+
+void sync_groups_close(struct sync_groups *groups)
+{
+    struct sync_group *group;
+
+    while ((group = groups->spare) != NULL) {
+        groups->spare = group->next;
+        free(group);
+    }
+}
+
 bool sync_groups_lead(struct sync_groups *groups, struct io *io)
 {
     struct sync_group *group = groups->first;
@@ -21,7 +47,7 @@ bool sync_groups_lead(struct sync_groups *groups, struct io *io)
         io_queue_put(group->is_started ? &group->late : &group->followers, io);
         return false;
     }
-    group = malloc(sizeof(*group));
+    group = group_get(groups);
     if (group == NULL)
         return true; /* alone, then */
     group->leader = io;
@@ -69,7 +95,7 @@ void sync_groups_end(struct sync_groups *groups, struct io *io, int64_t result,
     group->leader = io_queue_take(&group->late);
     if (group->leader == NULL) {
         *at = group->next;
-        free(group);
+        group_put(groups, group);
         return;
     }
     group->is_started = false;

@@ -16,7 +16,11 @@ struct sync_group;
 
 struct sync_groups {
     struct sync_group *first;
+    struct sync_group *spare; /* for reuse; no more than images were synced at one time */
 };
+
+/* No group is under way any more. */
+void sync_groups_close(struct sync_groups *groups);
 
 /* True: io is the one that the call is made for. False: it follows another, or waits its turn. */
 bool sync_groups_lead(struct sync_groups *groups, struct io *io);

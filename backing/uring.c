@@ -167,6 +167,7 @@ static void uring_destroy(struct engine *engine)
     ev_timer_stop(uring->loop, &uring->retry);
     ev_prepare_stop(uring->loop, &uring->turn);
     ev_io_stop(uring->loop, &uring->completed);
+    sync_groups_close(&uring->syncs);
     io_uring_queue_exit(&uring->ring);
     close(uring->event_fd);
     free(uring);

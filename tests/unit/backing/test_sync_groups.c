@@ -18,7 +18,7 @@ static struct io flushes[8];
 static int setup(void **state)
 {
     (void)state;
-    groups.first = NULL;
+    groups = (struct sync_groups){ 0 };
     io_queue_init(&over);
     io_queue_init(&ready);
     for (int i = 0; i < 8; i++) {
@@ -32,6 +32,7 @@ static int teardown(void **state)
 {
     (void)state;
     assert_null(groups.first);
+    sync_groups_close(&groups);
     assert_null(over.first);
     assert_null(ready.first);
     return 0;
