@@ -7,6 +7,7 @@
 
 enum {
     RING_FIRST = 16,
+    RING_KEPT = 512, /* header and data of a read from the disk, for each command of a window */
     RING_MAX = 1 << 16,
     IOVECS_PER_SEND = 128,
 };
@@ -28,13 +29,13 @@ static void drop_ring(struct send_queue *queue)
     queue->head = queue->tail = queue->cap = 0;
 }
 
-/* The queue is empty. A small ring stays, so that a busy connection does not allocate every turn.
- */
+/* The queue is empty. A ring that is not too large stays, so that a busy connection does not
+ * allocate every turn. */
 static void drop_memory(struct send_queue *queue)
 {
     buffer_put(queue->pool, queue->arena);
     queue->arena = NULL;
-    if (queue->cap > RING_FIRST)
+    if (queue->cap > RING_KEPT)
         drop_ring(queue);
 }
 

@@ -4,7 +4,7 @@
  * Headers and small data are written into an arena (a buffer of the worker's pool) one behind the
  * other, so that everything which a loop turn produced leaves in one sendmsg(). Data that was read
  * elsewhere is named, not copied; its buffer is put back when its last byte is with the kernel.
- * An empty queue holds next to no memory.
+ * An empty queue holds no buffer, and a ring that is small.
  *
  * Thread    the connection's worker.
  */
