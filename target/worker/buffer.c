@@ -20,8 +20,9 @@
 
 enum {
     PAGE_BYTES = 4096,
-    KEPT_MAX_BYTES = 8 * 1024 * 1024, /* of one class, by one pool */
-    KEPT_SHARE = 32,                  /* and never more of the budget than one part in this many */
+    /* of one class, by one pool: with the standard budget, 32 large ones and a few for headers */
+    KEPT_MAX_BYTES = 10 * 1024 * 1024,
+    KEPT_SHARE = 24, /* and never more of the budget than one part in this many */
 };
 
 static const uint32_t class_bytes[BUFFER_CLASSES] = { BUFFER_SMALL, BUFFER_MEDIUM, BUFFER_LARGE };
