@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """scripts/check [--quick] [--only PATTERN] [--fuzz-seconds N] [--clean]
 
-Stages: lint; a gcc release build with -Werror and its unit tests; a clang build under ASan and UBSan
-with every test (unit, wire, e2e, esx, crash); a clang build under TSan with the unit tests and the
-test of eight initiators at once; every fuzzer for a bounded time. Builds are in build/check-*.
+Stages: lint; a gcc release build with -Werror, its unit tests and those marked @plain, which a
+sanitizer would spoil; a clang build under ASan and UBSan with every other test (unit, wire, e2e, esx,
+crash); a clang build under TSan with the unit tests and the test of eight initiators at once; every
+fuzzer for a bounded time. Builds are in build/check-*.
 
 One line a test, "ok NAME (1.2 s)", "FAILED NAME (1.2 s)" and below it the end of what it said, or
 "skipped NAME: reason". The last line counts them.
@@ -263,6 +264,7 @@ def run_stages(tally, stages, options, jobs):
         lint(tally)
     if "gcc" in stages and build(tally, "check-gcc"):
         unit(tally, "check-gcc", jobs)
+        python_tests(tally, "check-gcc", SUITES, "--plain")
     others = [f"check-{s}" for s in ("tsan", "fuzz") if s in stages]
     built = set()
 

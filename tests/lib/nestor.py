@@ -18,7 +18,8 @@ other than 0 or any sanitizer report is a failure. daemon.port is a free loopbac
 what to connect to, daemon.dir its folder, daemon.image("vmfs0.img") the path of an image,
 daemon.ctl("lun", "list") and daemon.json("status") run nestorctl, daemon.log() is what it said.
 
-Decorators: @alone (nothing beside it: for what measures), @limit(120) (seconds, 60 otherwise).
+Decorators: @alone (nothing beside it: for what measures), @limit(120) (seconds, 60 otherwise), @plain
+(only in a build without a sanitizer).
 Waiting: wait_until(condition, what, seconds); never sleep in place of a condition.
 The binaries come from the folder in the environment variable BUILD (default build/check-asan).
 """
@@ -52,6 +53,12 @@ class Failure(AssertionError):
 def alone(function):
     """Nothing runs beside this test."""
     function.alone = True
+    return function
+
+
+def plain(function):
+    """This test says nothing of a build with a sanitizer, and is left out there."""
+    function.plain = True
     return function
 
 
