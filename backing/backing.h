@@ -47,8 +47,16 @@ uint64_t backing_size_bytes(const struct backing *backing); /* what is served */
 const char *backing_path(const struct backing *backing);
 bool backing_is_readonly(const struct backing *backing);
 
-/* Does this path lead to the same image (by a link, a bind mount, another name of the device)? */
-bool backing_is_at(const struct backing *backing, const char *path);
+/* What tells an image from all others: a file's place, or which device it is. */
+struct backing_place {
+    bool is_block_device;
+    dev_t device; /* of the file system, or the block device itself */
+    ino_t inode;  /* 0 for a block device */
+};
+
+/* Where a path leads to: by a link, a bind mount, another name of the device. 0 or -errno. */
+int backing_place(const char *path, struct backing_place *place);
+bool backing_is_at(const struct backing *backing, const struct backing_place *place);
 
 /*
  * Bytes that the file occupies, and what the file system can still give; for status and thresholds.

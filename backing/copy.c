@@ -23,12 +23,12 @@ static uint64_t least(uint64_t a, uint64_t b)
 
 static bool is_known_to_lack(const _Atomic uint64_t *memory, const struct backing *source)
 {
-    return atomic_load_explicit(memory, memory_order_relaxed) == (uint64_t)source->device + 1;
+    return atomic_load_explicit(memory, memory_order_relaxed) == (uint64_t)source->place.device + 1;
 }
 
 static void remember_lack(_Atomic uint64_t *memory, const struct backing *source)
 {
-    atomic_store_explicit(memory, (uint64_t)source->device + 1, memory_order_relaxed);
+    atomic_store_explicit(memory, (uint64_t)source->place.device + 1, memory_order_relaxed);
 }
 
 /* True for ever of these two, whatever the range. */
@@ -198,7 +198,7 @@ static int move_data(struct backing_copy *copy, uint8_t *bounce, uint64_t from, 
     uint64_t moved_bytes = 0;
     int error = 0;
 
-    if (!copy->source->is_block_device && !copy->destination->is_block_device &&
+    if (!copy->source->place.is_block_device && !copy->destination->place.is_block_device &&
         !is_known_to_lack(&copy->destination->lacks_copy_from, copy->source)) {
         error = move_in_kernel(copy, from, to, len_bytes, &moved_bytes);
         if (is_lack(error))
@@ -266,7 +266,7 @@ static bool is_source_there(const struct backing_copy *copy, const struct backin
 {
     struct stat st;
 
-    if (copy->source->is_block_device)
+    if (copy->source->place.is_block_device)
         return true;
     return fstat(copy->source->fd, &st) == 0 &&
            part->source_offset_bytes + part->len_bytes <= (uint64_t)st.st_size;

@@ -47,7 +47,7 @@ int backing_extent(const struct backing *backing, uint64_t offset_bytes,
 
     if (offset_bytes >= size_bytes)
         return -EINVAL;
-    if (backing->is_block_device) {
+    if (backing->place.is_block_device) {
         *extent = (struct backing_extent){ .end_bytes = size_bytes, .is_data = true };
         return 0;
     }

@@ -155,12 +155,15 @@ static int fsync_folder(const char *path)
     return error;
 }
 
-/* What tells an image from all others: a file's place, or which device it is. */
-static void name_image(const struct stat *st, struct backing *backing)
+static struct backing_place place_of(const struct stat *st)
 {
-    backing->is_block_device = S_ISBLK(st->st_mode);
-    backing->device = backing->is_block_device ? st->st_rdev : st->st_dev;
-    backing->inode = backing->is_block_device ? 0 : st->st_ino;
+    bool is_block_device = S_ISBLK(st->st_mode);
+
+    return (struct backing_place){
+        .is_block_device = is_block_device,
+        .device = is_block_device ? st->st_rdev : st->st_dev,
+        .inode = is_block_device ? 0 : st->st_ino,
+    };
 }
 
 /* Leaves no half-made image behind. */
@@ -217,7 +220,7 @@ static int real_size(const struct backing *backing, uint64_t *size_bytes)
 {
     struct stat st;
 
-    if (backing->is_block_device)
+    if (backing->place.is_block_device)
         return ioctl(backing->fd, BLKGETSIZE64, size_bytes) == 0 ? 0 : -errno;
     if (fstat(backing->fd, &st) != 0)
         return -errno;
@@ -236,8 +239,8 @@ static int learn(const struct backing_options *options, struct backing *backing,
     if (number == 0 && !S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
         return open_failed(options, -ENXIO, error);
     if (number == 0) {
-        name_image(&st, backing);
-        if (!backing->is_block_device && fstatfs(backing->fd, &fs) == 0) {
+        backing->place = place_of(&st);
+        if (!backing->place.is_block_device && fstatfs(backing->fd, &fs) == 0) {
             backing->is_memory = fs.f_type == TMPFS_MAGIC;
             backing->file_system_block_bytes = (uint32_t)fs.f_bsize;
         }
@@ -321,16 +324,20 @@ bool backing_is_readonly(const struct backing *backing)
     return backing->is_readonly;
 }
 
-bool backing_is_at(const struct backing *backing, const char *path)
+int backing_place(const char *path, struct backing_place *place)
 {
-    struct backing there = { 0 };
     struct stat st;
 
     if (stat(path, &st) != 0)
-        return false;
-    name_image(&st, &there);
-    return there.is_block_device == backing->is_block_device && there.device == backing->device &&
-           there.inode == backing->inode;
+        return -errno;
+    *place = place_of(&st);
+    return 0;
+}
+
+bool backing_is_at(const struct backing *backing, const struct backing_place *place)
+{
+    return backing->place.is_block_device == place->is_block_device &&
+           backing->place.device == place->device && backing->place.inode == place->inode;
 }
 
 int backing_usage(const struct backing *backing, struct backing_usage *usage)
@@ -338,7 +345,7 @@ int backing_usage(const struct backing *backing, struct backing_usage *usage)
     struct statvfs fs;
     struct stat st;
 
-    if (backing->is_block_device) {
+    if (backing->place.is_block_device) {
         usage->allocated_bytes = backing_size_bytes(backing);
         usage->free_bytes = UINT64_MAX;
         return 0;
@@ -364,7 +371,7 @@ int backing_grow(struct backing *backing, uint64_t size_bytes, struct backing_er
         return refuse(error, -EFBIG, "%s: no file can be %s long", backing->path,
                       size_text(size_bytes).text);
     if (number == 0 && real_bytes < size_bytes) {
-        if (backing->is_block_device)
+        if (backing->place.is_block_device)
             return refuse(error, -EFBIG, "%s: the device is only %s; grow it first (to %s)",
                           backing->path, size_text(real_bytes).text, size_text(size_bytes).text);
         if (backing->is_readonly)

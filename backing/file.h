@@ -12,10 +12,9 @@
 struct backing {
     int fd;
     char *path;
-    bool is_readonly, is_block_device;
-    bool is_memory;                   /* tmpfs: can't sleep on a disk */
-    dev_t device;                     /* of the file system, or the block device itself */
-    ino_t inode;                      /* 0 for a block device */
+    bool is_readonly;
+    bool is_memory; /* tmpfs: can't sleep on a disk */
+    struct backing_place place;
     uint32_t file_system_block_bytes; /* 0: no file, or not known */
     _Atomic uint64_t size_bytes;
 

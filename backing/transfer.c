@@ -185,7 +185,7 @@ static bool failed(struct io *io, int error)
             backing->lacks_punch = true;
         else if (error == -EOPNOTSUPP)
             backing->lacks_zero_range = true;
-        if (error == -EOPNOTSUPP || (error == -EINVAL && backing->is_block_device)) {
+        if (error == -EOPNOTSUPP || (error == -EINVAL && backing->place.is_block_device)) {
             io->engine.step = (uint8_t)way_to_zero(io, step);
             return false;
         }

@@ -198,9 +198,9 @@ static const struct unit *find_unit(const struct served_list *all,
     return NULL;
 }
 
-static bool has_image(const struct lu *lu, const void *path)
+static bool has_image(const struct lu *lu, const void *place)
 {
-    return backing_is_at(lu->backing, path);
+    return backing_is_at(lu->backing, place);
 }
 
 static bool has_identity(const struct lu *lu, const void *wanted)
@@ -221,8 +221,11 @@ static int open_image(const struct served_list *all, const struct model_lun *dec
                                            !declared->is_readonly && declared->size_bytes != 0 };
     struct backing_error reason;
     const struct served *served;
+    struct backing_place place;
     /* before it is opened: the lock would say only that somebody has it */
-    const struct unit *other = find_unit(all, has_image, declared->path, &served);
+    const struct unit *other = backing_place(declared->path, &place) == 0
+                                   ? find_unit(all, has_image, &place, &served)
+                                   : NULL;
 
     if (other) {
         snprintf(

@@ -361,7 +361,7 @@ static void test_between_file_systems_bytes_move(void **state)
     assert_true(copy.cloned_bytes == 0);
     expect_same(from, 0, to, 0, 16 * MIB);
     /* what this pair cannot do is not asked again */
-    assert_true(to->lacks_clone_from == (uint64_t)from->device + 1);
+    assert_true(to->lacks_clone_from == (uint64_t)from->place.device + 1);
     close_image(to);
     close_image(from);
     assert_int_equal(rmdir(other.folder), 0);

@@ -220,7 +220,7 @@ static void test_device_with_larger_sectors_is_asked_again_next_time(void **stat
     struct io io;
 
     (void)state;
-    backing.is_block_device = true;
+    backing.place.is_block_device = true;
     io = begin(&backing, IO_PUNCH, false);
     assert_false(transfer_went(&io, -EINVAL));
     assert_false(transfer_went(&io, -EINVAL));
