@@ -83,7 +83,12 @@ def sessions(folder, options):
                      max(3, options.secs))
     grown = s["resident_kib"] - s["resident_before_login_kib"]
     row("resident a session", f"{grown / SESSIONS:.1f}", "KiB")
-    row("logins", f"{s['logins_s']:.0f}", "a second")
+    row("logins, one after the other", f"{s['logins_s']:.0f}", "a second")
+    with Nestor([target(lun(0, size="64M"))], folder, max_sessions=SESSIONS + 8,
+                max_half_open=SESSIONS) as daemon:
+        eight = rig.load(daemon, "--rw", "idle", "--sessions", SESSIONS, "--threads", 8, "--warmup",
+                         0, "--secs", 0.1)
+    row("logins, eight at a time", f"{eight['logins_s']:.0f}", "a second")
     row("processor time", f"{s['target_cpu_s'] / s['seconds'] * 100:.2f}", "% of a core")
     row("wake-ups", f"{s['switches_s']:.1f}", "a second")
 
