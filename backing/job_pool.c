@@ -163,6 +163,6 @@ void job_pool_submit(struct job_pool *pool, struct job *job)
     /* a failed start is no loss: a thread that is there takes the job when it can */
     if (pool->waiting_jobs > pool->idle_threads && pool->threads < pool->max_threads)
         thread_start(pool);
-    pthread_cond_signal(&pool->work);
     pthread_mutex_unlock(&pool->mutex);
+    pthread_cond_signal(&pool->work); /* not before: it would wake into a locked mutex */
 }
