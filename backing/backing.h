@@ -132,6 +132,7 @@ struct io {
         uint64_t moved_bytes;
         unsigned failed_syncs;
         uint8_t step, retries;
+        bool is_in_lane, is_sync_made; /* see runners.h */
     } engine;
 };
 

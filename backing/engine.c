@@ -15,7 +15,7 @@ int engine_create(enum engine_kind kind, struct ev_loop *loop, struct job_pool *
         *reason = NULL;
     if (kind == ENGINE_THREADS)
         return threads_create(loop, jobs, out);
-    error = uring_create(loop, out, &why);
+    error = uring_create(loop, jobs, out, &why);
     if (error == 0 || kind == ENGINE_URING)
         return error;
     if (reason != NULL)
@@ -32,7 +32,7 @@ void engine_destroy(struct engine *engine)
 void engine_submit(struct engine *engine, struct io *io)
 {
     io->engine.engine = engine;
-    transfer_begin(io, engine->ops->groups_syncs);
+    transfer_begin(io, true);
     engine->in_flight++;
     engine->ops->submit(engine, io);
 }

@@ -275,6 +275,7 @@ int backing_open(const struct backing_options *options, struct backing **out,
         free(backing);
         return refuse(error, -ENOMEM, "%s: no memory to open it", options->path);
     }
+    lane_open(&backing->lane);
     backing->fd = -1;
     backing->is_readonly = options->is_readonly;
     if (stat(options->path, &st) == 0) {
@@ -305,6 +306,7 @@ void backing_close(struct backing *backing)
         return;
     if (backing->fd >= 0)
         close(backing->fd); /* gives up the lock too */
+    lane_close(&backing->lane);
     free(backing->path);
     free(backing);
 }

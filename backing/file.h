@@ -6,6 +6,7 @@
 #pragma once
 
 #include "backing/backing.h"
+#include "backing/lane.h"
 
 #include <stdatomic.h>
 
@@ -20,10 +21,13 @@ struct backing {
 
     /* What the file system has said it can't do; asked only once. */
     atomic_bool lacks_nowait_read, lacks_nowait_write;
+    atomic_bool knows_nowait_write; /* neither of the two: nobody has asked yet */
     atomic_bool lacks_dsync, lacks_punch, lacks_zero_range;
     /* The same of pairs: the last source, as its `device` + 1, from which it can't. */
     _Atomic uint64_t lacks_clone_from, lacks_copy_from;
 
     /* How often the disk has failed to keep what was written; see transfer.c. */
     _Atomic unsigned failed_syncs;
+
+    struct lane lane; /* of the writes that need a thread */
 };

@@ -10,7 +10,7 @@
  */
 #pragma once
 
-#include "backing/engine_ops.h"
+#include "backing/io_queue.h"
 
 struct sync_group;
 

@@ -226,6 +226,11 @@ bool transfer_is_sync(const struct io *io)
     return io->engine.step == STEP_SYNC;
 }
 
+bool transfer_is_file_write(const struct io *io)
+{
+    return io->engine.step == STEP_WRITE && !io->backing->place.is_block_device;
+}
+
 static int64_t call_make(const struct call *call)
 {
     struct iovec iov = { .iov_base = call->bytes, .iov_len = call->len_bytes };
@@ -245,17 +250,43 @@ static int64_t call_make(const struct call *call)
     return n < 0 ? -errno : n;
 }
 
-void transfer_run(struct io *io)
+/* Whether the file system knows RWF_NOWAIT is learned by a write that has a thread anyway. */
+static int64_t write_and_ask(struct backing *backing, struct call *call)
 {
+    struct call asking = *call;
+    int64_t result;
+
+    asking.flags |= RWF_NOWAIT;
+    result = call_make(&asking);
+    if (result == -EOPNOTSUPP)
+        atomic_store_explicit(&backing->lacks_nowait_write, true, memory_order_relaxed);
+    else if (result >= 0 || result == -EAGAIN)
+        atomic_store_explicit(&backing->knows_nowait_write, true, memory_order_relaxed);
+    return result == -EOPNOTSUPP || result == -EAGAIN ? call_make(call) : result;
+}
+
+int64_t transfer_call(const struct io *io)
+{
+    struct backing *backing = io->backing;
     struct call call;
 
-    do
-        transfer_next(io, &call);
-    while (!transfer_went(io, call_make(&call)));
+    transfer_next(io, &call);
+    if (transfer_is_file_write(io) &&
+        !atomic_load_explicit(&backing->lacks_nowait_write, memory_order_relaxed) &&
+        !atomic_load_explicit(&backing->knows_nowait_write, memory_order_relaxed))
+        return write_and_ask(backing, &call);
+    return call_make(&call);
+}
+
+void transfer_run_to_sync(struct io *io)
+{
+    while (!transfer_is_sync(io) && !transfer_went(io, transfer_call(io)))
+        continue;
 }
 
 void backing_run(struct io *io)
 {
     transfer_begin(io, false);
-    transfer_run(io);
+    while (!transfer_went(io, transfer_call(io)))
+        continue;
 }

@@ -27,7 +27,7 @@ struct call {
 };
 
 /*
- * A durable write is one call that writes and syncs, unless the engine groups_syncs: then it is a
+ * A durable write is one call that writes and syncs, unless the caller groups_syncs: then it is a
  * write and, when that is done, a sync which one call can do for many.
  */
 void transfer_begin(struct io *io, bool groups_syncs);
@@ -39,5 +39,12 @@ bool transfer_went(struct io *io, int64_t result);
 /* The next call is CALL_SYNC_DATA. */
 bool transfer_is_sync(const struct io *io);
 
-/* From transfer_begin() to the end on the calling thread. */
-void transfer_run(struct io *io);
+/* The next call writes to a regular file what the io brought. */
+bool transfer_is_file_write(const struct io *io);
+
+/* Makes the next call on the calling thread; its result is for transfer_went(). */
+int64_t transfer_call(const struct io *io);
+
+/* The calls on the calling thread until it is over, or, then transfer_is_sync(), the next is a
+ * sync. */
+void transfer_run_to_sync(struct io *io);

@@ -8,8 +8,14 @@
  *
  * Durable writes share their syncs: the kernel does the buffered writes of one file one after the
  * other, so with RWF_DSYNC each would wait for the syncs of all before it.
+ *
+ * A write to a file that does not know RWF_NOWAIT (ext4) would cost a kernel thread's wake-up each:
+ * those go to the file's lane, which does all of a turn with one. When every runner is at work (on
+ * files that are stuck, say) the kernel's threads do them after all.
  */
 #include "backing/engine_ops.h"
+#include "backing/file.h"
+#include "backing/runners.h"
 #include "backing/sync_groups.h"
 #include "backing/transfer.h"
 
@@ -89,6 +95,7 @@ static void turn_is_over(struct ev_loop *loop, ev_prepare *turn, int events)
     int n = 0;
 
     (void)events;
+    runners_start(uring->engine.runners);
     do {
         fill(uring);
         if (io_uring_sq_ready(&uring->ring) == 0)
@@ -110,8 +117,16 @@ static void retry_is_due(struct ev_loop *loop, ev_timer *retry, int events)
     (void)events;
 }
 
+static bool wants_lane(const struct io *io)
+{
+    return transfer_is_file_write(io) &&
+           !atomic_load_explicit(&io->backing->knows_nowait_write, memory_order_relaxed);
+}
+
 static void make_ready(struct uring *uring, struct io *io)
 {
+    if (wants_lane(io) && runners_put_in_lane(uring->engine.runners, io, false))
+        return;
     if (!transfer_is_sync(io) || sync_groups_lead(&uring->syncs, io))
         io_queue_put(&uring->ready, io);
 }
@@ -124,6 +139,15 @@ static void call_went(struct uring *uring, struct io *io, int64_t result, struct
         io_queue_put(over, io);
     else
         make_ready(uring, io);
+}
+
+/* From the lane: it is over, or its sync is left. */
+static void runner_came(struct io *io)
+{
+    if (transfer_is_sync(io))
+        make_ready((struct uring *)io->engine.engine, io);
+    else
+        engine_finish(io);
 }
 
 static void completions_came(struct ev_loop *loop, ev_io *completed, int events)
@@ -168,6 +192,7 @@ static void uring_destroy(struct engine *engine)
     ev_prepare_stop(uring->loop, &uring->turn);
     ev_io_stop(uring->loop, &uring->completed);
     sync_groups_close(&uring->syncs);
+    runners_destroy(uring->engine.runners);
     io_uring_queue_exit(&uring->ring);
     close(uring->event_fd);
     free(uring);
@@ -175,7 +200,6 @@ static void uring_destroy(struct engine *engine)
 
 static const struct engine_ops uring_ops = {
     .kind = ENGINE_URING,
-    .groups_syncs = true,
     .submit = uring_submit,
     .destroy = uring_destroy,
 };
@@ -225,7 +249,8 @@ static const char *why_refused(int error)
     }
 }
 
-int uring_create(struct ev_loop *loop, struct engine **out, const char **reason)
+int uring_create(struct ev_loop *loop, struct job_pool *jobs, struct engine **out,
+                 const char **reason)
 {
     struct uring *uring = calloc(1, sizeof(*uring));
     int error = -ENOMEM;
@@ -243,6 +268,9 @@ int uring_create(struct ev_loop *loop, struct engine **out, const char **reason)
     if (uring->event_fd < 0)
         goto out_ring;
     error = io_uring_register_eventfd(&uring->ring, uring->event_fd);
+    if (error != 0)
+        goto out_event_fd;
+    error = runners_create(loop, jobs, runner_came, &uring->engine.runners);
     if (error != 0)
         goto out_event_fd;
 
