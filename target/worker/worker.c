@@ -16,9 +16,8 @@ enum {
     WORKERS_DEFAULT_MAX = 4,
     WORKER_STACK_BYTES = 1024 * 1024,
     TURN_ENDS_PER_TURN = 4096, /* past it the loop looks at its sockets first */
-    SLOW_LANE_THREADS = 8,
-    ENGINE_THREADS_EACH =
-        8, /* the thread engine's share of the pool, so that it can't fill the slow lane */
+    SLOW_LANE_THREADS = 32,
+    ENGINE_THREADS_EACH = 8, /* as many as an engine has runners */
 };
 
 static const double trim_seconds = 2.0;
@@ -150,7 +149,7 @@ static void *worker_run(void *arg)
     pthread_setname_np(pthread_self(), name);
 
     /* made here: a ring belongs to the thread that made it */
-    error = engine_create(start->engine, worker->loop, worker->group->jobs, &worker->engine,
+    error = engine_create(start->engine, worker->loop, worker->group->engine_jobs, &worker->engine,
                           &start->reason);
     pthread_mutex_lock(&start->mutex);
     start->is_told = true;
@@ -278,8 +277,11 @@ int workers_start(const struct workers_options *options, struct workers **out)
         return -ENOMEM;
     workers->budget.limit_bytes = options->memory_limit_bytes;
     workers->busy_poll_ns = options->busy_poll_us * ns_per_us;
-    error = job_pool_create(SLOW_LANE_THREADS + count * ENGINE_THREADS_EACH, &workers->jobs);
+    error = job_pool_create(SLOW_LANE_THREADS, &workers->jobs);
+    if (error == 0)
+        error = job_pool_create(count * ENGINE_THREADS_EACH, &workers->engine_jobs);
     if (error != 0) {
+        job_pool_destroy(workers->jobs);
         free(workers);
         return error;
     }
@@ -312,6 +314,7 @@ void workers_stop(struct workers *workers)
         pthread_join(workers->worker[i]->thread, NULL);
     /* its jobs' done() post to the mailboxes, so the pool goes first */
     job_pool_destroy(workers->jobs);
+    job_pool_destroy(workers->engine_jobs);
     for (unsigned i = 0; i < workers->count; i++)
         worker_free(workers->worker[i]);
     free(workers);

@@ -54,7 +54,8 @@ struct workers {
     struct worker *worker[WORKERS_MAX];
     struct buffer_budget budget;
     uint64_t busy_poll_ns;
-    struct job_pool *jobs;
+    /* Apart, so that slow jobs on one disk that is stuck take no thread from another's writes. */
+    struct job_pool *jobs, *engine_jobs;
 };
 
 /* Starts the threads, which sleep until the first message. 0, or a negative errno and no trace. */
