@@ -11,7 +11,8 @@
  *
  * A write to a file that does not know RWF_NOWAIT (ext4) would cost a kernel thread's wake-up each:
  * those go to the file's lane, which does all of a turn with one. When every runner is at work (on
- * files that are stuck, say) the kernel's threads do them after all.
+ * files that are stuck, say) the kernel's threads do them after all; they sort files by a hash, so
+ * there one that is stuck may hold another.
  */
 #include "backing/engine_ops.h"
 #include "backing/file.h"

@@ -1,6 +1,4 @@
-#include "backing/engine.h"
-#include "backing/file.h"
-#include "tests/unit/backing/scratch.h"
+#include "tests/unit/backing/bench.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,122 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Every test runs over io_uring and over threads. */
-
-enum { KIB = 1024, MIB = 1024 * 1024, PATIENCE_SECONDS = 30 };
-
-struct bench {
-    enum engine_kind kind;
-    struct scratch scratch;
-    struct ev_loop *loop;
-    struct job_pool *jobs;
-    struct engine *engine;
-    struct backing *backing;
-    unsigned waiting;
-    bool is_submitting;
-};
-
-static struct bench bench;
-
-static const enum engine_kind uring = ENGINE_URING, threads = ENGINE_THREADS;
-
-static int setup(void **state)
-{
-    memset(&bench, 0, sizeof(bench));
-    bench.kind = *(const enum engine_kind *)*state;
-    scratch_make(&bench.scratch);
-    bench.loop = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
-    assert_int_equal(job_pool_create(16, &bench.jobs), 0);
-    bench.backing = scratch_image(&bench.scratch, 64 * MIB);
-    if (engine_create(bench.kind, bench.loop, bench.jobs, &bench.engine, NULL) != 0)
-        bench.engine = NULL; /* a container without io_uring; each test skips */
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    engine_destroy(bench.engine);
-    backing_close(bench.backing);
-    job_pool_destroy(bench.jobs);
-    ev_loop_destroy(bench.loop);
-    scratch_remove(&bench.scratch);
-    return 0;
-}
-
-static void need_engine(void)
-{
-    if (bench.engine == NULL)
-        skip();
-}
-
-static void one_is_done(struct io *io)
-{
-    (void)io;
-    assert_false(bench.is_submitting);
-    assert_true(bench.waiting > 0);
-    if (--bench.waiting == 0)
-        ev_break(bench.loop, EVBREAK_ALL);
-}
-
-static void submit(struct io *io)
-{
-    if (io->done == NULL)
-        io->done = one_is_done;
-    bench.waiting++;
-    bench.is_submitting = true;
-    engine_submit(bench.engine, io);
-    bench.is_submitting = false;
-}
-
-static void lost_patience(struct ev_loop *loop, ev_timer *timer, int events)
-{
-    (void)timer;
-    (void)events;
-    ev_break(loop, EVBREAK_ALL);
-}
-
-static void wait_for_all(void)
-{
-    ev_timer timer;
-
-    ev_timer_init(&timer, lost_patience, PATIENCE_SECONDS, 0.);
-    ev_now_update(bench.loop);
-    ev_timer_start(bench.loop, &timer);
-    if (bench.waiting > 0)
-        ev_run(bench.loop, 0);
-    ev_timer_stop(bench.loop, &timer);
-    if (bench.waiting > 0)
-        fail_msg("%u transfers never came back", bench.waiting);
-    assert_int_equal(engine_in_flight(bench.engine), 0);
-}
-
-static int run(enum io_op op, void *bytes, uint64_t len_bytes, uint64_t offset_bytes,
-               bool is_durable)
-{
-    struct io io = {
-        .op = op,
-        .is_durable = is_durable,
-        .backing = bench.backing,
-        .bytes = bytes,
-        .len_bytes = len_bytes,
-        .offset_bytes = offset_bytes,
-    };
-
-    submit(&io);
-    wait_for_all();
-    return io.result;
-}
-
-static uint8_t *pattern(size_t len, unsigned seed)
-{
-    uint8_t *bytes = malloc(len);
-
-    assert_non_null(bytes);
-    for (size_t i = 0; i < len; i++)
-        bytes[i] = (uint8_t)((i * 2654435761u + seed * 40503u) >> 7);
-    return bytes;
-}
+/* Every test runs over io_uring, without lanes and with them, and over threads. */
 
 static void test_bytes_of_any_size_and_place_are_read_back(void **state)
 {
@@ -428,7 +311,7 @@ static int use_without_io_uring(void)
     const char *reason = NULL;
 
     forbid_io_uring();
-    setup(&state);
+    bench_setup(&state);
     if (bench.engine != NULL)
         return 1;
     if (engine_create(ENGINE_AUTO, bench.loop, bench.jobs, &bench.engine, &reason) != 0)
@@ -438,7 +321,7 @@ static int use_without_io_uring(void)
         return 3;
     if (run(IO_READ, bytes, sizeof(bytes), 0, false) != 0)
         return 4;
-    return teardown(&state);
+    return bench_teardown(&state);
 }
 
 static void test_forbidden_io_uring_gives_way_to_threads(void **state)
@@ -454,29 +337,23 @@ static void test_forbidden_io_uring_gives_way_to_threads(void **state)
     assert_int_equal(WEXITSTATUS(status), 0);
 }
 
-#define BOTH(test)                                                                                 \
-    { #test " (io_uring)", test, setup, teardown, (void *)&uring },                                \
-    {                                                                                              \
-#test " (threads)", test, setup, teardown, (void *)&threads                                \
-    }
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        BOTH(test_bytes_of_any_size_and_place_are_read_back),
-        BOTH(test_last_byte_is_reached_and_no_further),
-        BOTH(test_thousands_at_once_all_come_back_once),
-        BOTH(test_done_may_submit_the_next),
-        BOTH(test_file_that_shrank_is_an_error_not_zeros),
-        BOTH(test_write_that_fits_by_half_is_an_error),
-        BOTH(test_durable_writes_and_flushes_succeed),
-        BOTH(test_many_durable_writes_and_flushes_at_once_all_come_back),
-        BOTH(test_zeroed_range_reads_as_zeros_and_nothing_else_does),
-        BOTH(test_zeroed_range_reads_as_zeros_where_the_disk_cannot_zero),
-        BOTH(test_punched_range_gives_its_space_back),
-        BOTH(test_nothing_to_transfer_is_done_at_once_and_well),
-        BOTH(test_loop_sleeps_when_nothing_is_under_way),
-        BOTH(test_auto_takes_threads_only_with_a_reason),
+        EACH(test_bytes_of_any_size_and_place_are_read_back),
+        EACH(test_last_byte_is_reached_and_no_further),
+        EACH(test_thousands_at_once_all_come_back_once),
+        EACH(test_done_may_submit_the_next),
+        EACH(test_file_that_shrank_is_an_error_not_zeros),
+        EACH(test_write_that_fits_by_half_is_an_error),
+        EACH(test_durable_writes_and_flushes_succeed),
+        EACH(test_many_durable_writes_and_flushes_at_once_all_come_back),
+        EACH(test_zeroed_range_reads_as_zeros_and_nothing_else_does),
+        EACH(test_zeroed_range_reads_as_zeros_where_the_disk_cannot_zero),
+        EACH(test_punched_range_gives_its_space_back),
+        EACH(test_nothing_to_transfer_is_done_at_once_and_well),
+        EACH(test_loop_sleeps_when_nothing_is_under_way),
+        EACH(test_auto_takes_threads_only_with_a_reason),
         cmocka_unit_test(test_forbidden_io_uring_gives_way_to_threads),
     };
 
