@@ -160,7 +160,7 @@ def unit_program(tally, test, prefix, slowness):
     timer.start()
     for line in process.stdout:
         said = [*said[-400:], line.rstrip("\n")]
-        found = re.match(r"\[\s*(RUN|OK|FAILED|ERROR|SKIPPED)\s*\] (\S+)$", line.rstrip())
+        found = re.match(r"\[\s*(RUN|OK|FAILED|ERROR|SKIPPED)\s*\] (\S.*)$", line.rstrip())
         if not found:
             continue
         what, name = found.groups()

@@ -4,8 +4,8 @@
 One LUN of random content in the page cache, each target alone on one core and the client on another,
 in interleaved rounds; medians. The columns: commands a second and their ratio to the ceiling's,
 latencies, the target's processor time for each and its ratio, context switches and system calls for
-each, memory, the client's own time, how far the rounds are apart, what others used of a core, and for how much of
-the time client and target waited for them, or the machine stood still.
+each, memory, the client's own time, how far the rounds are apart, what others used of a core, and for
+how much of the time client and target waited for them, or the machine stood still.
 """
 
 import argparse
@@ -37,8 +37,8 @@ def contenders(options, image, folder):
     ones = {"ceiling": lambda: Ceiling(image, folder)}
 
     def nestor(name, program):
-        return lambda: Nestor([target(lun(0, image))], folder, name=name, program=program,
-                              cores=cores, **keys)
+        return lambda: Nestor([target(lun(0, image, cache=options.cache))], folder, name=name,
+                              program=program, cores=cores, **keys)
 
     ones["nestor"] = nestor("nestor", None)
     for pair in options.others:
@@ -119,6 +119,8 @@ def arguments():
     parser.add_argument("--workers", type=int, default=1,
                         help="of nestord; with more than 1 it is not pinned to one core")
     parser.add_argument("--conf", default="", help="more lines for nestord's configuration")
+    parser.add_argument("--cache", choices=("writeback", "writethrough"), default="writeback",
+                        help="of nestord's LUN")
     parser.add_argument("--size", default="2g", help="of the image")
     parser.add_argument("--image-dir", help="where the image is made (default: /dev/shm)")
     parser.add_argument("--disturbed-max", type=float, default=rig.DISTURBED_MAX,
