@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <linux/membarrier.h>
+#include <sched.h>
 #include <stddef.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -40,11 +41,17 @@ static inline void light_barrier(void)
         atomic_thread_fence(memory_order_seq_cst);
 }
 
-/* Between marking and looking at the counts. */
+/* Between marking and looking at the counts. Where the light one is none, this must be one: short
+ * of memory the quick barrier may fail, and then the slow one, which needs none, stands in. */
 static void heavy_barrier(void)
 {
-    if (!has_membarrier || syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) != 0)
+    if (!has_membarrier) {
         atomic_thread_fence(memory_order_seq_cst);
+        return;
+    }
+    while (syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) != 0 &&
+           syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) != 0)
+        sched_yield();
 }
 
 static uint64_t first_stripe(uint64_t offset_bytes)
