@@ -228,6 +228,16 @@ static int real_size(const struct backing *backing, uint64_t *size_bytes)
     return 0;
 }
 
+/* Nobody asks when an image was last read, and each read would look whether to write it down. Only
+ * the image's owner may say so; for others it is as the mount has it. */
+static void keep_access_time(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+
+    if (flags >= 0)
+        fcntl(fd, F_SETFL, flags | O_NOATIME);
+}
+
 static int learn(const struct backing_options *options, struct backing *backing,
                  struct backing_error *error)
 {
@@ -240,6 +250,7 @@ static int learn(const struct backing_options *options, struct backing *backing,
         return open_failed(options, -ENXIO, error);
     if (number == 0) {
         backing->place = place_of(&st);
+        keep_access_time(backing->fd);
         if (!backing->place.is_block_device && fstatfs(backing->fd, &fs) == 0) {
             backing->is_memory = fs.f_type == TMPFS_MAGIC;
             backing->file_system_block_bytes = (uint32_t)fs.f_bsize;
