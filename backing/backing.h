@@ -81,6 +81,20 @@ int backing_try_read(struct backing *backing, const struct iovec *iov, int iov_c
 int backing_try_write(struct backing *backing, const struct iovec *iov, int iov_count,
                       uint64_t offset_bytes);
 
+/*
+ * Is all of a range in the page cache, so that sending it does not sleep on a disk? false also when
+ * nobody can tell. It is a look: what memory pressure takes a moment later is waited for.
+ */
+bool backing_is_cached(const struct backing *backing, uint64_t offset_bytes, uint32_t len_bytes);
+
+/*
+ * Sends a range to a non-blocking socket without copying it: the pages themselves are lent to the
+ * socket, so that a later write to them may change what the peer gets. How many bytes went, at
+ * least one, or -EAGAIN: the socket is full; -EIO: the file ends there; another negative errno.
+ */
+int64_t backing_send(const struct backing *backing, int socket, uint64_t offset_bytes,
+                     uint32_t len_bytes);
+
 /* Tells the kernel to bring a range into the page cache; may sleep on the disk. 0 or -errno. */
 int backing_will_need(struct backing *backing, uint64_t offset_bytes, uint64_t len_bytes);
 

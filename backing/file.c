@@ -251,6 +251,8 @@ static int learn(const struct backing_options *options, struct backing *backing,
     if (number == 0) {
         backing->place = place_of(&st);
         keep_access_time(backing->fd);
+        backing->tells_residency =
+            st.st_uid == geteuid() || faccessat(AT_FDCWD, options->path, W_OK, AT_EACCESS) == 0;
         if (!backing->place.is_block_device && fstatfs(backing->fd, &fs) == 0) {
             backing->is_memory = fs.f_type == TMPFS_MAGIC;
             backing->file_system_block_bytes = (uint32_t)fs.f_bsize;

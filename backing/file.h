@@ -14,7 +14,8 @@ struct backing {
     int fd;
     char *path;
     bool is_readonly;
-    bool is_memory; /* tmpfs: can't sleep on a disk */
+    bool is_memory;       /* tmpfs: can't sleep on a disk */
+    bool tells_residency; /* which pages are in memory; the kernel tells only who could write it */
     struct backing_place place;
     uint32_t file_system_block_bytes; /* 0: no file, or not known */
     _Atomic uint64_t size_bytes;

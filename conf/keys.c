@@ -42,6 +42,11 @@ const struct key keys[] = {
       FROM_TO(0, 10000), .fallback = "0",
       .help = "Microseconds that a thread which had something to do goes on looking for more before it "
               "sleeps: a lower latency, for a CPU kept busy meanwhile. 0: it sleeps at once." },
+    { GLOBAL(uses_sendfile), .name = "sendfile", .type = KEY_FLAG, .when = KEY_RESTART,
+      .fallback = "false",
+      .help = "Large reads of what is in memory are sent without copying it: much less CPU. But what is "
+              "overwritten while it is on its way may arrive as it is after that: such a read is not kept "
+              "apart from COMPARE AND WRITE and from ORDERED writes. Never with data digests." },
     { GLOBAL(memory_limit_bytes), .name = "memory_limit", .type = KEY_SIZE, .when = KEY_RESTART,
       FROM_TO(16 * MEBIBYTE, 1024 * 1024 * MEBIBYTE), .fallback = "256M",
       .help = "The most memory for data on its way. Past it initiators are asked to wait." },

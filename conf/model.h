@@ -84,6 +84,7 @@ struct model {
     struct model_strings portals; /* "0.0.0.0:3260", "[::]:3260" */
     char *state_dir, *admin_socket, *admin_group;
     unsigned workers, busy_poll_us;
+    bool uses_sendfile;
     uint64_t memory_limit_bytes;
     enum model_engine engine;
     unsigned max_sessions, max_half_open, login_timeout_s, nop_interval_s, nop_timeout_s;

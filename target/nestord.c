@@ -209,7 +209,8 @@ static bool start_workers(struct daemon *daemon, const struct model *model)
     struct workers_options options = { .count = model->workers,
                                        .engine = kinds[model->engine],
                                        .memory_limit_bytes = model->memory_limit_bytes,
-                                       .busy_poll_us = model->busy_poll_us };
+                                       .busy_poll_us = model->busy_poll_us,
+                                       .uses_sendfile = model->uses_sendfile };
     int error = workers_start(&options, &daemon->workers);
 
     if (error < 0)

@@ -200,10 +200,10 @@ static const char *broken_reason(int error)
 }
 
 /* Sends what is queued and arranges for the rest. False: the connection is to be closed. */
-static bool flush(struct conn *conn)
+static bool flush(struct conn *conn, bool is_more_coming)
 {
     struct ev_loop *loop = conn->worker->loop;
-    int error = send_queue_flush(&conn->send, conn->fd);
+    int error = send_queue_flush(&conn->send, conn->fd, is_more_coming);
 
     conn->sent_stat_sn = conn->stat_sn;
     if (error == -EAGAIN) {
@@ -233,7 +233,7 @@ static void conn_turn_end(struct turn_end *turn_end)
 {
     struct conn *conn = (struct conn *)((char *)turn_end - offsetof(struct conn, turn_end));
 
-    if (!conn->is_closing && !ev_is_active(&conn->writable) && flush(conn))
+    if (!conn->is_closing && !conn_is_blocked(conn) && flush(conn, false))
         refill(conn);
     if (conn->is_closing)
         conn_free(conn);
@@ -245,7 +245,7 @@ static void conn_writable(struct ev_loop *loop, ev_io *watcher, int events)
 
     (void)loop;
     (void)events;
-    if (!conn->is_closing && flush(conn)) {
+    if (!conn->is_closing && flush(conn, false)) {
         refill(conn);
         if (!conn->is_draining && conn->send.queued_bytes < SEND_HIGH_WATER &&
             !conn_is_paused(conn))
@@ -297,12 +297,18 @@ void conn_has_output(struct conn *conn)
         worker_at_turn_end(conn->worker, &conn->turn_end);
 }
 
+void conn_flush(struct conn *conn, bool is_more_coming)
+{
+    if (!conn->is_closing && !conn_is_blocked(conn))
+        flush(conn, is_more_coming);
+}
+
 bool conn_has_room(struct conn *conn)
 {
     if (conn->is_closing || conn->is_draining)
         return true; /* what is queued now goes nowhere; nobody needs to wait for it */
-    if (conn->send.queued_bytes >= SEND_HIGH_WATER / 2 && !ev_is_active(&conn->writable))
-        flush(conn);
+    if (conn->send.queued_bytes >= SEND_HIGH_WATER / 2 && !conn_is_blocked(conn))
+        flush(conn, false);
     return conn->send.queued_bytes < SEND_HIGH_WATER || conn->is_closing;
 }
 
@@ -488,8 +494,8 @@ static void take_bytes(struct conn *conn, uint8_t *bytes, uint32_t len)
         at += take_data(conn, bytes + at, len - at);
         if (conn->data)
             return;
-        if (half_is_answered(conn) && !ev_is_active(&conn->writable))
-            flush(conn);
+        if (half_is_answered(conn) && !conn_is_blocked(conn))
+            flush(conn, false);
     }
     uint32_t rest = len - at;
     if (rest == 0 || conn->is_closing || conn->is_draining)
@@ -588,7 +594,7 @@ static void conn_readable(struct ev_loop *loop, ev_io *watcher, int events)
     if (conn->is_closing)
         return; /* queued for the end of the turn already */
     if (!send_queue_is_empty(&conn->send) || conn->is_draining) {
-        if (!ev_is_active(&conn->writable) && flush(conn))
+        if (!conn_is_blocked(conn) && flush(conn, false))
             refill(conn);
         /* an initiator that sends and does not read waits until it does */
         if (conn->send.queued_bytes >= SEND_HIGH_WATER)

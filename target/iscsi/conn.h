@@ -134,6 +134,15 @@ void conn_note_depth(struct conn *conn, uint32_t commands);
 /* Something was queued: it will leave at the end of this turn at the latest. */
 void conn_has_output(struct conn *conn);
 
+/* Sends what is queued now, as far as the socket takes it. is_more_coming: more follows at once. */
+void conn_flush(struct conn *conn, bool is_more_coming);
+
+/* The socket is full; session_room() follows when it is not. */
+static inline bool conn_is_blocked(const struct conn *conn)
+{
+    return ev_is_active(&conn->writable);
+}
+
 /* May more data be queued? Tries to send first; when it says no, session_room() follows. */
 bool conn_has_room(struct conn *conn);
 

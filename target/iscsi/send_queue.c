@@ -148,7 +148,7 @@ static void consume(struct send_queue *queue, size_t sent)
     }
 }
 
-int send_queue_flush(struct send_queue *queue, int fd)
+int send_queue_flush(struct send_queue *queue, int fd, bool is_more_coming)
 {
     while (!send_queue_is_empty(queue)) {
         struct iovec iov[IOVECS_PER_SEND];
@@ -158,7 +158,7 @@ int send_queue_flush(struct send_queue *queue, int fd)
             struct send_segment *segment = segment_at(queue, i);
             iov[count] = (struct iovec){ (void *)(uintptr_t)segment->bytes, segment->len };
         }
-        bool is_more = queue->tail - queue->head > count;
+        bool is_more = is_more_coming || queue->tail - queue->head > count;
         struct msghdr message = { .msg_iov = iov, .msg_iovlen = count };
         ssize_t sent =
             sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT | (is_more ? MSG_MORE : 0));

@@ -53,6 +53,7 @@ int send_queue_buffer(struct send_queue *queue, struct buffer *buffer, const uin
 
 /*
  * Sends what the socket takes now. 0: all of it is gone; -EAGAIN: some is left; another negative
- * errno: the connection is broken.
+ * errno: the connection is broken. is_more_coming: the kernel need not send what
+ * fills no packet, since the next call comes at once.
  */
-int send_queue_flush(struct send_queue *queue, int fd);
+int send_queue_flush(struct send_queue *queue, int fd, bool is_more_coming);

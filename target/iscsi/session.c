@@ -158,7 +158,7 @@ void session_room(struct session *session)
 {
     struct task *task;
 
-    while (session->conn && !session->conn->is_closing &&
+    while (session->conn && !session->conn->is_closing && !conn_is_blocked(session->conn) &&
            (task = TAILQ_FIRST(&session->waiting_for_room)) &&
            session->conn->send.queued_bytes < SEND_HIGH_WATER) {
         TAILQ_REMOVE(&session->waiting_for_room, task, waiting_link);

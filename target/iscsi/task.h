@@ -60,6 +60,7 @@ struct task {
     /* Data-In */
     uint32_t in_bytes;       /* handed to the send queue so far */
     uint32_t in_burst_bytes; /* of them in the burst that is under way */
+    uint32_t in_open_bytes;  /* of the last segment, whose data was sent in part; see in_direct() */
     uint32_t data_sn;        /* of the next Data-In */
 
     /* Data-Out */
@@ -111,7 +112,12 @@ void task_abort(struct task *task);
 int task_in_reserve(struct command *command, uint32_t bytes, struct iovec *iov, int iov_cap);
 void task_in_commit(struct command *command, const struct iovec *iov, int iov_count, bool is_last);
 void task_in_buffer(struct command *command, struct buffer *buffer, uint32_t bytes, bool is_last);
-bool task_in_has_room(struct command *command);
+bool task_in_takes_direct(struct command *command);
+uint32_t task_in_direct(struct command *command, command_sender *sender, uint32_t bytes,
+                        bool is_last);
+void task_in_direct_rest(struct command *command, struct buffer *buffer, uint32_t bytes,
+                         bool is_last);
+bool task_in_has_room(struct command *command, bool will_be_direct);
 void task_out_want(struct command *command, uint32_t bytes, uint32_t piece_bytes);
 int task_out_keep(struct command *command, struct burst *burst);
 void task_out_done(struct command *command, struct burst *burst);

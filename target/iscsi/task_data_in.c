@@ -151,9 +151,8 @@ void task_in_commit(struct command *command, const struct iovec *iov, int iov_co
     conn_has_output(conn);
 }
 
-/* One segment: its header and tail in the arena, its data where it stands. */
-static int queue_segment(struct task *task, struct buffer *buffer, const uint8_t *data,
-                         uint32_t len, bool has_status)
+/* The header of a segment whose data is not copied behind it. */
+static int queue_header(struct task *task, uint32_t len, bool has_status)
 {
     struct conn *conn = task->session->conn;
     uint8_t *at = send_queue_reserve(&conn->send, head_bytes(conn));
@@ -161,53 +160,146 @@ static int queue_segment(struct task *task, struct buffer *buffer, const uint8_t
     if (!at)
         return -ENOMEM;
     build_header(task, at, len, has_status);
-    int error = send_queue_commit(&conn->send, head_bytes(conn));
-    if (error)
-        return error;
-    buffer_ref(buffer);
-    error = send_queue_buffer(&conn->send, buffer, data, len);
+    return send_queue_commit(&conn->send, head_bytes(conn));
+}
+
+/* The data of a segment whose header is queued, where it stands, and its tail in the arena. */
+static int queue_data(struct task *task, struct buffer *buffer, const uint8_t *data, uint32_t len)
+{
+    struct conn *conn = task->session->conn;
     uint32_t tail = tail_bytes(conn, len);
+
+    buffer_ref(buffer);
+    int error = send_queue_buffer(&conn->send, buffer, data, len);
     if (error || tail == 0)
         return error;
-    at = send_queue_reserve(&conn->send, tail);
+    uint8_t *at = send_queue_reserve(&conn->send, tail);
     if (!at)
         return -ENOMEM;
     build_tail(conn, at, data, len);
     return send_queue_commit(&conn->send, tail);
 }
 
-void task_in_buffer(struct command *command, struct buffer *buffer, uint32_t bytes, bool is_last)
+static void begin_data(struct task *task, bool is_last)
 {
-    struct task *task = task_of(command);
-    struct session *session = task->session;
-    struct conn *conn = session->conn;
+    if (!is_last)
+        return;
+    task->has_answered = true;
+    task_leave_window(task);
+}
+
+/* Segments from `from_byte` of the buffer on. Drops the buffer's ref. */
+static void queue_segments(struct task *task, struct buffer *buffer, uint32_t from_byte,
+                           uint32_t bytes, bool is_last)
+{
+    struct conn *conn = task->session->conn;
     struct cut cut = cut_of(task);
     int error = 0;
 
-    if (is_last) {
-        task->has_answered = true;
-        task_leave_window(task);
+    while (conn && !conn->is_closing && !error && from_byte < bytes) {
+        uint32_t len = cut_next(&cut, bytes - from_byte);
+        error = queue_header(task, len, is_last && from_byte + len == bytes);
+        if (!error)
+            error = queue_data(task, buffer, buffer->bytes + from_byte, len);
+        from_byte += len;
     }
-    for (uint32_t done = 0; conn && !conn->is_closing && !error && done < bytes;) {
-        uint32_t len = cut_next(&cut, bytes - done);
-        error =
-            queue_segment(task, buffer, buffer->bytes + done, len, is_last && done + len == bytes);
-        done += len;
-    }
-    buffer_put(session->worker->buffers, buffer);
+    buffer_put(task->session->worker->buffers, buffer);
     if (error)
         conn_close(conn, "out of memory for an answer");
-    count_read(session, bytes);
     if (conn)
         conn_has_output(conn);
 }
 
-bool task_in_has_room(struct command *command)
+void task_in_buffer(struct command *command, struct buffer *buffer, uint32_t bytes, bool is_last)
+{
+    struct task *task = task_of(command);
+
+    begin_data(task, is_last);
+    queue_segments(task, buffer, 0, bytes, is_last);
+    count_read(task->session, bytes);
+}
+
+/* Only what needs no tail: a digest is computed from what was read. */
+bool task_in_takes_direct(struct command *command)
+{
+    const struct session *session = task_of(command)->session;
+    const struct session_parameters *parameters = &session->parameters;
+    const struct conn *conn = session->conn;
+
+    return conn && !conn->is_closing && !conn->is_draining && !conn->has_data_digest &&
+           parameters->max_send_segment_bytes % 4 == 0 && parameters->max_burst_bytes % 4 == 0 &&
+           !conn_is_blocked(conn);
+}
+
+/* One segment's data; how much of it the socket took. */
+static uint32_t send_data(struct task *task, command_sender *sender, uint32_t offset_bytes,
+                          uint32_t len)
+{
+    struct conn *conn = task->session->conn;
+    uint32_t sent = 0;
+
+    while (sent < len) {
+        int64_t count = sender(&task->command, conn->fd, offset_bytes + sent, len - sent);
+        if (count <= 0)
+            break; /* also for an error: reading the rest will meet it again, and tell */
+        sent += (uint32_t)count;
+    }
+    return sent;
+}
+
+uint32_t task_in_direct(struct command *command, command_sender *sender, uint32_t bytes,
+                        bool is_last)
+{
+    struct task *task = task_of(command);
+    struct conn *conn = task->session->conn;
+    struct cut cut = cut_of(task);
+    uint32_t done = 0;
+
+    begin_data(task, is_last);
+    count_read(task->session, bytes);
+    task->in_open_bytes = 0;
+    while (done < bytes && task->in_open_bytes == 0) {
+        uint32_t len = cut_next(&cut, bytes - done), sent = 0;
+        if (queue_header(task, len, is_last && done + len == bytes) != 0) {
+            conn_close(conn, "out of memory for an answer");
+            return 0;
+        }
+        conn_flush(conn, true);
+        if (conn->is_closing)
+            return 0;
+        if (!conn_is_blocked(conn))
+            sent = send_data(task, sender, done, len);
+        task->in_open_bytes = len - sent;
+        done += sent;
+    }
+    return bytes - done;
+}
+
+void task_in_direct_rest(struct command *command, struct buffer *buffer, uint32_t bytes,
+                         bool is_last)
+{
+    struct task *task = task_of(command);
+    struct conn *conn = task->session->conn;
+    int error;
+
+    if (!buffer) {
+        conn_close(conn, "the image could not be read in the middle of a data segment");
+        return;
+    }
+    buffer_ref(buffer);
+    error = send_queue_buffer(&conn->send, buffer, buffer->bytes, task->in_open_bytes);
+    if (error)
+        conn_close(conn, "out of memory for an answer");
+    queue_segments(task, buffer, task->in_open_bytes, bytes, is_last);
+}
+
+bool task_in_has_room(struct command *command, bool will_be_direct)
 {
     struct task *task = task_of(command);
     struct session *session = task->session;
+    struct conn *conn = session->conn;
 
-    if (!session->conn || conn_has_room(session->conn))
+    if (!conn || (conn_has_room(conn) && !(will_be_direct && conn_is_blocked(conn))))
         return true;
     if (!task->is_waiting_for_room) {
         task->is_waiting_for_room = true;

@@ -51,6 +51,11 @@ struct burst {
     TAILQ_ENTRY(burst) link; /* free for whoever holds the burst */
 };
 
+/* Sends to the socket some of what in_direct() is for, from `offset_bytes` on. How many bytes, or a
+ * negative errno; -EAGAIN: the socket is full. */
+typedef int64_t command_sender(struct command *command, int socket, uint32_t offset_bytes,
+                               uint32_t len_bytes);
+
 struct command_transport {
     /*
      * Room for the next `bytes` of Data-In, right where the socket will take them from. Fills up to
@@ -65,8 +70,20 @@ struct command_transport {
                       bool is_last);
     /* The next `bytes` of Data-In stand in `buffer`, which the transport puts back when sent. */
     void (*in_buffer)(struct command *command, struct buffer *buffer, uint32_t bytes, bool is_last);
-    /* False: enough is queued; send no more until the transport calls command_in_resume(). */
-    bool (*in_has_room)(struct command *command);
+    /*
+     * The next `bytes` of Data-In go to the socket by calls of `sender`, as far as it takes them
+     * now. Returns how many are left; they follow in a buffer, by in_direct_rest() and before
+     * anything else of this worker. That one takes over the buffer, or NULL: the bytes cannot be
+     * had, and the connection ends. Only when in_takes_direct() has just said yes.
+     */
+    bool (*in_takes_direct)(struct command *command);
+    uint32_t (*in_direct)(struct command *command, command_sender *sender, uint32_t bytes,
+                          bool is_last);
+    void (*in_direct_rest)(struct command *command, struct buffer *buffer, uint32_t bytes,
+                           bool is_last);
+    /* False: it is not the time for more; send none until the transport calls command_in_resume().
+     * will_be_direct: more means in_direct(), and a full socket is waited for. */
+    bool (*in_has_room)(struct command *command, bool will_be_direct);
 
     /*
      * Asks for the first `bytes` of Data-Out (at most expected_out_bytes), in pieces of at most

@@ -18,6 +18,9 @@ enum {
     /* A read, write or compare moves in pieces of this; a burst and a large buffer hold one. */
     LIMIT_CHUNK_BYTES = 256 * 1024,
 
+    /* With `sendfile = true` pieces of so much and more are not copied (docs/performance.md). */
+    LIMIT_DIRECT_BYTES = 64 * 1024,
+
     /* COMPARE AND WRITE: 128 blocks of 512. ESX asks for one or eight. */
     LIMIT_CAW_BYTES = 64 * 1024,
 

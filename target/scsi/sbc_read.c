@@ -1,8 +1,9 @@
 /*
  * sbc_read: READ(6), (10), (12) and (16), SBC-3 5.10 to 5.13.
  *
- * Chunk by chunk: straight into the transport's memory when the page cache has the bytes, through a
- * buffer and the engine when it has not. Each chunk passes the gate by itself, and never while it
+ * Chunk by chunk: straight into the transport's memory when the page cache has the bytes, or, large
+ * ones and where the user wants that, from the page cache to the socket; through a buffer and the
+ * engine when it has not. Each chunk passes the gate by itself, and never while it
  * waits for room to send: a slow initiator holds nobody up.
  */
 #include "target/scsi/handlers.h"
@@ -99,10 +100,64 @@ static void read_submit(struct command *command, struct read *read)
     medium_submit(&read->medium, read_submitted_is_done);
 }
 
+static int64_t send_some(struct command *command, int socket, uint32_t offset_bytes,
+                         uint32_t len_bytes)
+{
+    const struct read *read = COMMAND_SCRATCH(command, struct read);
+
+    return backing_send(command->lu->backing, socket, read->offset_bytes + offset_bytes, len_bytes);
+}
+
+/* What the socket did not take is read after all. It was in memory a moment ago. */
+static void read_direct_rest(struct command *command, struct read *read, struct buffer *buffer,
+                             uint32_t left_bytes)
+{
+    struct io io = {
+        .op = IO_READ,
+        .backing = command->lu->backing,
+        .bytes = buffer->bytes,
+        .len_bytes = left_bytes,
+        .offset_bytes = read->offset_bytes + read->chunk_bytes - left_bytes,
+    };
+
+    backing_run(&io);
+    if (io.result) {
+        buffer_put(pool_of(command), buffer);
+        buffer = NULL;
+    }
+    command->transport->in_direct_rest(command, buffer, left_bytes, is_last_chunk(read));
+}
+
+/* True: the chunk goes from the page cache to the socket, by sendfile. */
+static bool may_be_direct(const struct command *command, const struct read *read)
+{
+    return read->chunk_bytes >= LIMIT_DIRECT_BYTES && command->nexus->worker->group->uses_sendfile;
+}
+
+static bool read_direct(struct command *command, struct read *read)
+{
+    const struct command_transport *transport = command->transport;
+    struct buffer *rest;
+    uint32_t left_bytes;
+
+    if (!may_be_direct(command, read) || !transport->in_takes_direct(command) ||
+        !backing_is_cached(command->lu->backing, read->offset_bytes, read->chunk_bytes))
+        return false;
+    rest = buffer_get(pool_of(command), read->chunk_bytes); /* it must not be missing later */
+    if (!rest)
+        return false;
+    left_bytes = transport->in_direct(command, send_some, read->chunk_bytes, is_last_chunk(read));
+    if (left_bytes)
+        read_direct_rest(command, read, rest, left_bytes);
+    else
+        buffer_put(pool_of(command), rest);
+    return true;
+}
+
 /* Inside the gate. True: the chunk is on its way to the initiator, go on with the next. */
 static bool read_chunk(struct command *command, struct read *read)
 {
-    int error = read_inline(command, read);
+    int error = read_direct(command, read) ? 0 : read_inline(command, read);
 
     if (error == -EAGAIN && !command->is_finishing) {
         read_submit(command, read);
@@ -132,12 +187,12 @@ static void read_chunks(struct command *command)
     while (!command->is_finishing) {
         if (read->left_bytes == 0)
             return command_good(command);
-        if (!command->transport->in_has_room(command)) {
+        read->chunk_bytes =
+            read->left_bytes < LIMIT_CHUNK_BYTES ? read->left_bytes : LIMIT_CHUNK_BYTES;
+        if (!command->transport->in_has_room(command, may_be_direct(command, read))) {
             read->is_waiting_for_room = true;
             return;
         }
-        read->chunk_bytes =
-            read->left_bytes < LIMIT_CHUNK_BYTES ? read->left_bytes : LIMIT_CHUNK_BYTES;
         if (!medium_enter(&read->medium, GATE_SHARED, read->offset_bytes, read->chunk_bytes,
                           read_entered))
             return;

@@ -277,6 +277,7 @@ int workers_start(const struct workers_options *options, struct workers **out)
         return -ENOMEM;
     workers->budget.limit_bytes = options->memory_limit_bytes;
     workers->busy_poll_ns = options->busy_poll_us * ns_per_us;
+    workers->uses_sendfile = options->uses_sendfile;
     error = job_pool_create(SLOW_LANE_THREADS, &workers->jobs);
     if (error == 0)
         error = job_pool_create(count * ENGINE_THREADS_EACH, &workers->engine_jobs);

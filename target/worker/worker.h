@@ -46,6 +46,7 @@ struct workers_options {
     enum engine_kind engine;
     uint64_t memory_limit_bytes;
     unsigned busy_poll_us; /* how long a worker goes on looking before it sleeps; 0: it sleeps */
+    bool uses_sendfile;
 };
 
 /* All of them, and what they share. Made and ended by the main thread. */
@@ -54,6 +55,7 @@ struct workers {
     struct worker *worker[WORKERS_MAX];
     struct buffer_budget budget;
     uint64_t busy_poll_ns;
+    bool uses_sendfile; /* large reads lend the image's pages to the socket; sbc_read.c */
     /* Apart, so that slow jobs on one disk that is stuck take no thread from another's writes. */
     struct job_pool *jobs, *engine_jobs;
 };

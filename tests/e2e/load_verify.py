@@ -33,6 +33,14 @@ def e2e_load_verifies_what_it_wrote_in_every_way_of_transfer():
 
 
 @limit(60)
+def e2e_load_verifies_what_was_not_copied():
+    for block, depth, segment in ("64k", "16", "64k"), ("256k", "8", "256k"), ("1m", "8", "128k"):
+        with Daemon([target(lun(0, size="64M"))], sendfile=True) as daemon:
+            must_verify(daemon, "--rw", "mixed", "--bs", block, "--qd", depth, "--sessions", "2",
+                        "--segment", segment)
+
+
+@limit(60)
 def e2e_load_tells_a_block_that_changed_behind_its_back():
     with Daemon([target(lun(0, size="64M"))]) as daemon:
         must_verify(daemon, "--rw", "write", "--bs", "8k", "--span", "4m")

@@ -1,6 +1,8 @@
 """Data-In, RFC 7143 11.7: how a read is cut into PDUs and sequences. (DataSN, offsets, F and S
 bits, lengths and bounds are checked by the initiator at each PDU.)"""
 
+import time
+
 import pdu as p
 from initiator import Failure, inquiry, pattern, read10, report_luns, session, write10
 from nestor import Daemon, expect
@@ -52,6 +54,46 @@ def test_reads_of_many_sizes_and_offsets_return_what_stands_there():
             tasks.append((i.submit(read10(lba, blocks), read=blocks * 512), lba, blocks))
         for task, lba, blocks in tasks:
             task.good(data[lba * 512:(lba + blocks) * 512])
+
+
+def test_reads_without_a_copy_are_cut_as_others_are():
+    with Daemon(sendfile=True) as daemon:
+        with session(daemon) as i:
+            data = fill(i, 2 * MIB)
+        for segment, burst in (("8192", "262144"), ("8192", "10000"), ("1000", "3000"),
+                               ("131072", "262144"), ("262144", "1048576"),
+                               ("16777215", "16777215")):
+            keys = {"MaxRecvDataSegmentLength": segment, "MaxBurstLength": burst,
+                    "FirstBurstLength": "512"}
+            for digest in {}, {"HeaderDigest": "CRC32C"}, {"DataDigest": "CRC32C"}:
+                with session(daemon, {**keys, **digest}) as i:
+                    for lba, size in (0, 65536), (3, 66048), (1, 300 * 1024), (0, 2 * MIB):
+                        at = lba * 512
+                        i.command(read10(lba, size // 512), read=size).good(data[at:at + size])
+
+
+def test_reads_without_a_copy_wait_for_an_initiator_that_reads_late():
+    with Daemon(sendfile=True) as daemon, session(daemon) as i:
+        data = fill(i, 2 * MIB)
+        tasks = [(i.submit(read10(lba, MIB // 512), read=MIB), lba * 512) for lba in range(40)]
+        small = i.submit(read10(5, 8), read=4096)  # its answer comes in between or behind
+        with session(daemon, isid=0x00023D000002) as other:
+            other.command(read10(7, 8), read=4096).good(data[7 * 512:7 * 512 + 4096])
+        time.sleep(0.2)
+        for task, at in tasks:
+            task.good(data[at:at + MIB])
+        small.good(data[5 * 512:5 * 512 + 4096])
+
+
+def test_reads_without_a_copy_end_with_the_connection():
+    with Daemon(sendfile=True) as daemon:
+        with session(daemon) as i:
+            data = fill(i, 2 * MIB)
+            for lba in range(40):
+                i.submit(read10(lba, MIB // 512), read=MIB)
+            i.reset()
+        with session(daemon) as i:
+            i.command(read10(0, MIB // 512), read=MIB).good(data[:MIB])
 
 
 def test_two_sessions_read_at_once():

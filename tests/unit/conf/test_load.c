@@ -12,7 +12,8 @@ static const char whole[] =
     "state_dir = \"~\";\n"
     "admin_socket = \"~/admin.sock\";\n"
     "admin_group = \"users\";\n"
-    "workers = 3; busy_poll_us = 50; memory_limit = \"64M\"; engine = \"threads\";\n"
+    "workers = 3; busy_poll_us = 50; sendfile = true; memory_limit = \"64M\"; engine = "
+    "\"threads\";\n"
     "max_sessions = 12; max_half_open = 7; login_timeout = 8; nop_interval = 9; nop_timeout = 10;\n"
     "targets = (\n"
     "  { name = \"iqn.2026-11.lab.nestor:a\"; alias = \"A\";\n"
@@ -40,6 +41,7 @@ static void test_every_key_comes_into_the_model(void **state)
     assert_string_equal(model->admin_group, "users");
     assert_int_equal(model->workers, 3);
     assert_int_equal(model->busy_poll_us, 50);
+    assert_true(model->uses_sendfile);
     assert_int_equal(model->memory_limit_bytes, 64 << 20);
     assert_int_equal(model->engine, MODEL_ENGINE_THREADS);
     assert_int_equal(model->max_sessions, 12);

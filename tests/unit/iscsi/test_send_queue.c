@@ -89,7 +89,7 @@ static void receive_all(struct bench *bench)
 static void drain(struct bench *bench)
 {
     for (int i = 0; i < 100000; i++) {
-        int error = send_queue_flush(&bench->queue, bench->ours);
+        int error = send_queue_flush(&bench->queue, bench->ours, false);
         receive_all(bench);
         if (error == 0)
             return;
@@ -152,7 +152,7 @@ static void test_socket_that_takes_little_gets_the_rest_later(void **state)
     assert_int_equal(setsockopt(bench->ours, SOL_SOCKET, SO_SNDBUF, &small, sizeof small), 0);
     for (int i = 0; i < 16; i++)
         queue_buffer(bench, (uint8_t)i, BUFFER_LARGE);
-    assert_int_equal(send_queue_flush(&bench->queue, bench->ours), -EAGAIN);
+    assert_int_equal(send_queue_flush(&bench->queue, bench->ours, false), -EAGAIN);
     assert_true(bench->queue.queued_bytes > 0);
     drain(bench);
     assert_int_equal(bench->received_len, 16 * (size_t)BUFFER_LARGE);
@@ -196,7 +196,7 @@ static void test_closed_peer_is_an_error(void **state)
     close(bench->theirs);
     bench->theirs = -1;
     queue_small(bench, "abc", 3);
-    assert_int_equal(send_queue_flush(&bench->queue, bench->ours), -EPIPE);
+    assert_int_equal(send_queue_flush(&bench->queue, bench->ours, false), -EPIPE);
 }
 
 static void test_close_gives_unsent_memory_back(void **state)

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define REQUIRE(condition)                                                                         \
@@ -84,8 +85,46 @@ static void fake_in_buffer(struct command *command, struct buffer *buffer, uint3
     task->was_last_seen = is_last;
 }
 
-static bool fake_in_has_room(struct command *command)
+static bool fake_in_takes_direct(struct command *command)
 {
+    return task_of(command)->is_direct;
+}
+
+/* Through a socket that is emptied all the time, as far as the test says. */
+static uint32_t fake_in_direct(struct command *command, command_sender *sender, uint32_t bytes,
+                               bool is_last)
+{
+    struct fake_task *task = task_of(command);
+    uint32_t take = bytes < task->direct_room ? bytes : task->direct_room, done = 0;
+    uint8_t *data = malloc(bytes);
+    int pair[2];
+
+    REQUIRE(data && socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair) == 0);
+    while (done < take) {
+        int64_t sent = sender(command, pair[0], done, take - done);
+        REQUIRE(sent > 0 && read(pair[1], data + done, take - done) == sent);
+        done += (uint32_t)sent;
+    }
+    append_in(task, data, done);
+    free(data);
+    close(pair[0]);
+    close(pair[1]);
+    task->direct_bytes += done;
+    task->was_last_seen = is_last && done == bytes;
+    return bytes - done;
+}
+
+static void fake_in_direct_rest(struct command *command, struct buffer *buffer, uint32_t bytes,
+                                bool is_last)
+{
+    task_of(command)->rest_bytes += bytes;
+    REQUIRE(buffer);
+    fake_in_buffer(command, buffer, bytes, is_last);
+}
+
+static bool fake_in_has_room(struct command *command, bool will_be_direct)
+{
+    (void)will_be_direct;
     return !task_of(command)->has_no_room;
 }
 
@@ -181,6 +220,9 @@ static const struct command_transport fake_transport = {
     .in_reserve = fake_in_reserve,
     .in_commit = fake_in_commit,
     .in_buffer = fake_in_buffer,
+    .in_takes_direct = fake_in_takes_direct,
+    .in_direct = fake_in_direct,
+    .in_direct_rest = fake_in_direct_rest,
     .in_has_room = fake_in_has_room,
     .out_want = fake_out_want,
     .out_keep = fake_out_keep,

@@ -50,6 +50,9 @@ struct fake_task {
     bool is_solid;      /* bursts are not transient */
     bool has_no_room;   /* in_has_room() says no */
     bool has_no_reserve;
+    bool is_direct;                    /* in_takes_direct() says yes */
+    uint32_t direct_room;              /* what the socket takes of each in_direct() */
+    uint32_t direct_bytes, rest_bytes; /* what came by in_direct(), and behind it */
     unsigned wants, unreturned_bursts;
     uint32_t want_bytes, piece_bytes, sent_bytes;
 

@@ -91,6 +91,71 @@ static void test_read_waits_for_room_and_goes_on(void **state)
     free(data);
 }
 
+/* One read of 1000 blocks with sendfile, of which the socket takes so much of each piece. */
+static void read_direct(uint32_t room, uint32_t direct_bytes, uint32_t rest_bytes)
+{
+    uint8_t *data = pattern(1000 * RIG_BLOCK_BYTES, 5);
+    struct fake_task task;
+    uint8_t cdb[10];
+
+    rig.workers.uses_sendfile = true;
+    write_blocks(3, 1000, data);
+    read_10(cdb, 3, 1000);
+    fake_task(&task, &rig, cdb, 1000 * RIG_BLOCK_BYTES, NULL, 0);
+    task.is_direct = true;
+    task.direct_room = room;
+    fake_start(&task);
+    fake_wait(&task);
+    assert_int_equal(task.answer.status, STATUS_GOOD);
+    assert_int_equal(task.in_bytes, 1000 * RIG_BLOCK_BYTES);
+    assert_memory_equal(task.in, data, 1000 * RIG_BLOCK_BYTES);
+    assert_true(task.was_last_seen);
+    assert_int_equal(task.direct_bytes, direct_bytes);
+    assert_int_equal(task.rest_bytes, rest_bytes);
+    fake_free(&task);
+    free(data);
+}
+
+static void test_large_reads_go_to_the_socket_without_a_copy(void **state)
+{
+    (void)state;
+    read_direct(UINT32_MAX, 1000 * RIG_BLOCK_BYTES, 0);
+}
+
+static void test_what_the_socket_does_not_take_is_read(void **state)
+{
+    (void)state;
+    /* a piece of 256 KiB and the rest: each is cut off where the socket is full */
+    read_direct(100001, 200002, 1000 * RIG_BLOCK_BYTES - 200002);
+}
+
+static void test_a_socket_that_takes_nothing_gets_all_of_it_later(void **state)
+{
+    (void)state;
+    read_direct(0, 0, 1000 * RIG_BLOCK_BYTES);
+}
+
+static void test_small_reads_are_copied_with_sendfile_too(void **state)
+{
+    uint8_t *data = pattern(64 * RIG_BLOCK_BYTES, 6);
+    struct fake_task task;
+    uint8_t cdb[10];
+
+    (void)state;
+    rig.workers.uses_sendfile = true;
+    write_blocks(0, 64, data);
+    read_10(cdb, 0, 64);
+    fake_task(&task, &rig, cdb, 64 * RIG_BLOCK_BYTES, NULL, 0);
+    task.is_direct = true;
+    task.direct_room = UINT32_MAX;
+    fake_start(&task);
+    fake_wait(&task);
+    assert_memory_equal(task.in, data, 64 * RIG_BLOCK_BYTES);
+    assert_int_equal(task.direct_bytes + task.rest_bytes, 0);
+    fake_free(&task);
+    free(data);
+}
+
 static void test_read_sends_no_more_than_is_expected(void **state)
 {
     struct fake_task task;
@@ -618,6 +683,10 @@ int main(void)
         TEST(test_write_and_read_go_through_the_engine_when_inline_is_refused),
         TEST(test_read_goes_into_buffers_when_the_transport_has_no_reserve),
         TEST(test_read_waits_for_room_and_goes_on),
+        TEST(test_large_reads_go_to_the_socket_without_a_copy),
+        TEST(test_what_the_socket_does_not_take_is_read),
+        TEST(test_a_socket_that_takes_nothing_gets_all_of_it_later),
+        TEST(test_small_reads_are_copied_with_sendfile_too),
         TEST(test_read_sends_no_more_than_is_expected),
         TEST(test_read_sends_no_more_than_the_cdb_says),
         TEST(test_write_that_brings_less_writes_whole_blocks_of_it),
