@@ -2,9 +2,10 @@
 """scripts/check [--quick] [--only PATTERN] [--fuzz-seconds N] [--clean]
 
 Stages: lint; a gcc release build with -Werror, its unit tests and those marked @plain, which a
-sanitizer would spoil; a clang build under ASan and UBSan with every other test (unit, wire, e2e, esx,
-crash); a clang build under TSan with the unit tests and the test of eight initiators at once; every
-fuzzer for a bounded time. Builds are in build/check-*.
+sanitizer would spoil; scripts/build-release, and the wire tests with what it builds; a clang build
+under ASan and UBSan with every other test (unit, wire, e2e, esx, crash); a clang build under TSan
+with the unit tests and the test of eight initiators at once; every fuzzer for a bounded time. Builds
+are in build/check-*.
 
 One line a test, "ok NAME (1.2 s)", "FAILED NAME (1.2 s)" and below it the end of what it said, or
 "skipped NAME: reason". The last line counts them.
@@ -146,6 +147,20 @@ def build(tally, folder):
         return True
 
 
+def build_release(tally):
+    """As for use, by the script that the README names."""
+    with Stage(tally, "build: release (scripts/build-release)"):
+        began = time.monotonic()
+        done = subprocess.run(["scripts/build-release", "build/check-release"], cwd=ROOT, text=True,
+                              capture_output=True, errors="replace", env={**os.environ, "CC": "gcc"})
+        seconds = time.monotonic() - began
+        if done.returncode != 0:
+            tally.fail("build: release", seconds, done.stdout + done.stderr)
+            return False
+        tally.ok("build: release", seconds)
+        return True
+
+
 def unit_program(tally, test, prefix, slowness):
     """Runs one cmocka program; every test in it is a line of its own."""
     program = f"{prefix}/{test['name']}"
@@ -248,7 +263,7 @@ def lint(tally):
             run_lines(tally, "lint", ["scripts/lint", "-k", tally.pattern, *more])
 
 
-STAGES = ("lint", "gcc", "asan", "tsan", "fuzz")
+STAGES = ("lint", "gcc", "release", "asan", "tsan", "fuzz")
 
 
 def stages_for(options):
@@ -265,6 +280,8 @@ def run_stages(tally, stages, options, jobs):
     if "gcc" in stages and build(tally, "check-gcc"):
         unit(tally, "check-gcc", jobs)
         python_tests(tally, "check-gcc", SUITES, "--plain")
+    if "release" in stages and build_release(tally):
+        python_tests(tally, "check-release", ["wire"])
     others = [f"check-{s}" for s in ("tsan", "fuzz") if s in stages]
     built = set()
 
@@ -306,7 +323,7 @@ def main():
     tally = Tally(options.only)
     began = time.monotonic()
     if options.clean:
-        for folder in BUILDS:
+        for folder in (*BUILDS, "check-release"):
             shutil.rmtree(ROOT / "build" / folder, ignore_errors=True)
 
     run_stages(tally, stages_for(options), options, jobs)
