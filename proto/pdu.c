@@ -399,7 +399,7 @@ static inline void put_words(uint8_t *bhs, uint32_t w20, uint32_t w24, uint32_t 
     put_be32(bhs + 44, w44);
 }
 
-static void build_data_in(const struct pdu *pdu, uint8_t *bhs)
+void pdu_build_data_in(const struct pdu *pdu, uint8_t bhs[BHS_BYTES])
 {
     const struct pdu_data_in *p = &pdu->data_in;
     uint8_t flags =
@@ -609,7 +609,7 @@ static void build_nop_in(const struct pdu *pdu, uint8_t *bhs)
 void pdu_build(const struct pdu *pdu, uint8_t bhs[BHS_BYTES])
 {
     switch (pdu->opcode) {
-    case PDU_DATA_IN: build_data_in(pdu, bhs); return;
+    case PDU_DATA_IN: pdu_build_data_in(pdu, bhs); return;
     case PDU_SCSI_RESPONSE: build_scsi_response(pdu, bhs); return;
     case PDU_R2T: build_r2t(pdu, bhs); return;
     case PDU_SCSI_COMMAND: build_scsi_command(pdu, bhs); return;

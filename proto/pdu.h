@@ -298,6 +298,10 @@ enum pdu_error pdu_parse(const uint8_t bhs[BHS_BYTES], struct pdu *pdu);
  * ours and are asserted. */
 void pdu_build(const struct pdu *pdu, uint8_t bhs[BHS_BYTES]);
 
+/* The same for a Data-In. Most of what is sent are those, and their caller need not ask which of
+ * all PDUs it is. */
+void pdu_build_data_in(const struct pdu *pdu, uint8_t bhs[BHS_BYTES]);
+
 /* "SCSI Command", for logs. Never NULL. */
 const char *pdu_name(enum pdu_opcode opcode);
 

@@ -315,8 +315,8 @@ bool conn_has_room(struct conn *conn)
 void conn_send(struct conn *conn, struct pdu *pdu, const void *data, uint32_t len)
 {
     uint32_t padded = pdu_padded(len);
-    uint32_t head = BHS_BYTES + (conn->has_header_digest ? DIGEST_BYTES : 0);
-    uint32_t total = head + padded + (len && conn->has_data_digest ? DIGEST_BYTES : 0);
+    uint32_t head = BHS_BYTES + conn->header_digest_bytes;
+    uint32_t total = head + padded + (len ? conn->data_digest_bytes : 0);
 
     if (conn->is_closing)
         return;
@@ -327,12 +327,12 @@ void conn_send(struct conn *conn, struct pdu *pdu, const void *data, uint32_t le
     }
     pdu->data_segment_length = len;
     pdu_build(pdu, at);
-    if (conn->has_header_digest)
+    if (conn->header_digest_bytes)
         crc32c_put(at + BHS_BYTES, crc32c_update(CRC32C_INIT, at, BHS_BYTES));
     if (len) {
         memcpy(at + head, data, len);
         memset(at + head + len, 0, padded - len);
-        if (conn->has_data_digest)
+        if (conn->data_digest_bytes)
             crc32c_put(at + head + padded, crc32c_update(CRC32C_INIT, at + head, padded));
     }
     if (send_queue_commit(&conn->send, total) != 0)
@@ -372,14 +372,14 @@ static uint32_t data_wire_bytes(const struct conn *conn)
 {
     uint32_t len = conn->pdu.data_segment_length;
 
-    return len ? pdu_padded(len) + (conn->has_data_digest ? DIGEST_BYTES : 0) : 0;
+    return len ? pdu_padded(len) + conn->data_digest_bytes : 0;
 }
 
 static bool is_data_digest_wrong(const struct conn *conn, const uint8_t *data, const uint8_t *tail)
 {
     uint32_t len = conn->pdu.data_segment_length, padding = pdu_padded(len) - len;
 
-    if (!len || !conn->has_data_digest)
+    if (!len || !conn->data_digest_bytes)
         return false;
     uint32_t crc = crc32c_update(CRC32C_INIT, data, len);
     crc = crc32c_update(crc, tail, padding);
@@ -448,7 +448,7 @@ static void data_complete(struct conn *conn)
 /* The length of the header whose first 48 bytes are at `bytes`. */
 static uint32_t head_bytes(const struct conn *conn, const uint8_t *bytes)
 {
-    return BHS_BYTES + bytes[4] * 4U + (conn->has_header_digest ? DIGEST_BYTES : 0);
+    return BHS_BYTES + bytes[4] * 4U + conn->header_digest_bytes;
 }
 
 /* Parses a complete header. False: the connection is to be closed. */
@@ -456,7 +456,7 @@ static bool take_header(struct conn *conn, const uint8_t *bytes)
 {
     uint32_t ahs_bytes = bytes[4] * 4U;
 
-    if (conn->has_header_digest) {
+    if (conn->header_digest_bytes) {
         uint32_t crc = crc32c_update(CRC32C_INIT, bytes, BHS_BYTES + ahs_bytes);
         if (!crc32c_matches(bytes + BHS_BYTES + ahs_bytes, crc)) {
             /* RFC 7143 7.8: without recovery levels a header digest error ends the connection */
@@ -484,10 +484,9 @@ static void take_bytes(struct conn *conn, uint8_t *bytes, uint32_t len)
     uint32_t at = 0;
 
     while (!conn->is_closing && !conn->is_draining && !conn_is_paused(conn)) {
-        uint32_t left = len - at;
-        if (left < BHS_BYTES || left < head_bytes(conn, bytes + at))
+        uint32_t left = len - at, head;
+        if (left < BHS_BYTES || left < (head = head_bytes(conn, bytes + at)))
             break;
-        uint32_t head = head_bytes(conn, bytes + at);
         if (!take_header(conn, bytes + at))
             return;
         at += head;

@@ -43,7 +43,7 @@ struct conn {
     bool is_closing;  /* to be closed at the end of this turn */
     bool is_reading;  /* inside conn_readable(): what is queued will be flushed there */
     bool is_draining; /* close once what is queued has been sent */
-    bool has_header_digest, has_data_digest;
+    uint8_t header_digest_bytes, data_digest_bytes; /* DIGEST_BYTES, or none: 0 */
     bool is_ping_out;
     bool is_paused; /* login waits for a session to end: what comes is not looked at */
     const char *close_reason;

@@ -393,8 +393,8 @@ static void complete(struct conn *conn)
     conn->login = NULL;
     conn->session = session;
     conn->state = CONN_LOGGED_IN;
-    conn->has_header_digest = session->entry.view.has_header_digest;
-    conn->has_data_digest = session->entry.view.has_data_digest;
+    conn->header_digest_bytes = session->entry.view.has_header_digest ? DIGEST_BYTES : 0;
+    conn->data_digest_bytes = session->entry.view.has_data_digest ? DIGEST_BYTES : 0;
     login_free(login);
     portals_login_over(conn->portals);
     conn_start_keepalive(conn);

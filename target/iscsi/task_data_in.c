@@ -33,12 +33,12 @@ static uint32_t cut_next(struct cut *cut, uint32_t left)
 
 static uint32_t head_bytes(const struct conn *conn)
 {
-    return BHS_BYTES + (conn->has_header_digest ? DIGEST_BYTES : 0);
+    return BHS_BYTES + conn->header_digest_bytes;
 }
 
 static uint32_t tail_bytes(const struct conn *conn, uint32_t len)
 {
-    return pdu_padded(len) - len + (conn->has_data_digest ? DIGEST_BYTES : 0);
+    return pdu_padded(len) - len + conn->data_digest_bytes;
 }
 
 int task_in_reserve(struct command *command, uint32_t bytes, struct iovec *iov, int iov_cap)
@@ -100,8 +100,8 @@ static void build_header(struct task *task, uint8_t *at, uint32_t len, bool has_
         data_in->residual = task_residual(task);
         data_in->stat_sn = conn->stat_sn++;
     }
-    pdu_build(&pdu, at);
-    if (conn->has_header_digest)
+    pdu_build_data_in(&pdu, at);
+    if (conn->header_digest_bytes)
         crc32c_put(at + BHS_BYTES, crc32c_update(CRC32C_INIT, at, BHS_BYTES));
 }
 
@@ -112,7 +112,7 @@ static void build_tail(const struct conn *conn, uint8_t *at, const uint8_t *data
 
     if (padding)
         memset(at, 0, padding);
-    if (conn->has_data_digest) {
+    if (conn->data_digest_bytes) {
         uint32_t crc = crc32c_update(CRC32C_INIT, data, len);
         crc32c_put(at + padding, crc32c_update(crc, at, padding));
     }
@@ -226,7 +226,7 @@ bool task_in_takes_direct(struct command *command)
     const struct session_parameters *parameters = &session->parameters;
     const struct conn *conn = session->conn;
 
-    return conn && !conn->is_closing && !conn->is_draining && !conn->has_data_digest &&
+    return conn && !conn->is_closing && !conn->is_draining && !conn->data_digest_bytes &&
            parameters->max_send_segment_bytes % 4 == 0 && parameters->max_burst_bytes % 4 == 0 &&
            !conn_is_blocked(conn);
 }

@@ -388,10 +388,8 @@ void command_start(struct command *command)
     command->op = opcode_find(command->cdb, &known_opcode);
     command->itl = nexus_itl(command->nexus, command->lun, true);
     command->lu = command->itl ? command->itl->lu : NULL;
-    command_pin(command);
     if (nexus_command_begin(command))
         command_run(command);
-    command_unpin(command);
 }
 
 void command_out(struct command *command, struct burst *burst)
