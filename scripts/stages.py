@@ -3,7 +3,7 @@
 
 Stages: lint; a gcc release build with -Werror, its unit tests and those marked @plain, which a
 sanitizer would spoil; scripts/build-release, and the wire tests with what it builds; a clang build
-under ASan and UBSan with every other test (unit, wire, e2e, esx, crash); a clang build under TSan
+under ASan and UBSan with every other test (unit, wire, e2e, esx, crash, guest); a clang build under TSan
 with the unit tests and the test of eight initiators at once; every fuzzer for a bounded time. Builds
 are in build/check-*.
 
@@ -25,7 +25,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 SHOWN_LINES = 40
-SUITES = ("wire", "e2e", "esx", "crash")
+SUITES = ("wire", "e2e", "esx", "crash", "guest")
 EIGHT_INITIATORS = "eight_initiators"
 
 # folder under build/: compiler, meson options

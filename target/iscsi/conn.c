@@ -193,10 +193,10 @@ static void conn_free(struct conn *conn)
     free(conn);
 }
 
-static const char *broken_reason(int error)
+static const char *broken_reason(int error, const char *otherwise)
 {
-    return error == -EPIPE || error == -ECONNRESET ? "the initiator closed the connection"
-                                                   : "sending failed";
+    return error == EPIPE || error == ECONNRESET ? "the initiator closed the connection"
+                                                 : otherwise;
 }
 
 /* Sends what is queued and arranges for the rest. False: the connection is to be closed. */
@@ -212,7 +212,7 @@ static bool flush(struct conn *conn, bool is_more_coming)
     }
     ev_io_stop(loop, &conn->writable);
     if (error) {
-        conn_close(conn, broken_reason(error));
+        conn_close(conn, broken_reason(-error, "sending failed"));
         return false;
     }
     if (conn->is_draining) {
@@ -557,7 +557,7 @@ static bool receive_once(struct conn *conn)
         if (got == 0)
             conn_close(conn, "the initiator closed the connection");
         else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
-            conn_close(conn, "the connection broke");
+            conn_close(conn, broken_reason(errno, "the connection broke"));
         return false;
     }
     uint32_t fresh = (uint32_t)got;
