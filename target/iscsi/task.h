@@ -25,7 +25,6 @@ enum {
 /* A contiguous piece of Data-Out on its way to the device server. */
 struct out_piece {
     struct burst burst;
-    struct buffer *buffer; /* NULL: the receive buffer's bytes, until command_out() returns */
     struct task *task;
     uint32_t room_bytes;      /* how much memory there is at burst.data */
     uint32_t solicited_bytes; /* what its session's account carries for it */

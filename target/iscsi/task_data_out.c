@@ -57,7 +57,7 @@ static void piece_put(struct out_piece *piece)
     TAILQ_REMOVE(&task->pieces, piece, link);
     task->piece_count--;
     solicited_bytes_are_back(session, piece->solicited_bytes);
-    buffer_put(session->worker->buffers, piece->buffer);
+    buffer_put(session->worker->buffers, piece->burst.buffer);
     piece->next = iscsi->free_pieces;
     iscsi->free_pieces = piece;
 }
@@ -74,9 +74,8 @@ static uint32_t piece_end(const struct out_piece *piece)
 
 static void piece_use_buffer(struct out_piece *piece, struct buffer *buffer)
 {
-    piece->buffer = buffer;
+    piece->burst.buffer = buffer;
     piece->burst.data = buffer->bytes;
-    piece->burst.is_transient = false;
     piece->room_bytes = buffer->cap;
 }
 
@@ -87,7 +86,7 @@ static int piece_make_room(struct out_piece *piece, uint32_t bytes)
     struct buffer_pool *pool = task->session->worker->buffers;
     uint32_t offset = piece->burst.offset_bytes, kept = 0;
 
-    if (piece->buffer && piece->room_bytes >= bytes)
+    if (piece->burst.buffer && piece->room_bytes >= bytes)
         return 0;
     struct buffer *buffer = buffer_get(pool, bytes);
     if (!buffer)
@@ -98,7 +97,7 @@ static int piece_make_room(struct out_piece *piece, uint32_t bytes)
         kept = piece->room_bytes;
     if (kept)
         memcpy(buffer->bytes, piece->burst.data, kept < bytes ? kept : bytes);
-    buffer_put(pool, piece->buffer);
+    buffer_put(pool, piece->burst.buffer);
     piece_use_buffer(piece, buffer);
     return 0;
 }
@@ -194,7 +193,6 @@ bool task_out_begin(struct task *task, const struct pdu *pdu, struct pdu_data *d
         piece_use_buffer(piece, data->buffer);
     } else {
         piece->burst.data = data->bytes;
-        piece->burst.is_transient = true;
         piece->room_bytes = data->len;
     }
     if (is_more_coming) {
@@ -356,7 +354,7 @@ void task_out_advance(struct task *task)
     /* whoever has not been asked for its data yet (a gate, an ORDERED task before it) must not lose
      * it */
     piece = TAILQ_FIRST(&task->pieces);
-    if (!task->is_finished && piece && piece->burst.is_transient &&
+    if (!task->is_finished && piece && !piece->burst.buffer &&
         piece_make_room(piece, piece->burst.bytes) != 0)
         task_fail(task, SENSE_NONE);
     task->is_busy = false;
@@ -379,7 +377,7 @@ void task_out_want(struct command *command, uint32_t bytes, uint32_t piece_bytes
 int task_out_keep(struct command *command, struct burst *burst)
 {
     (void)command;
-    return burst->is_transient ? piece_make_room(piece_of(burst), burst->bytes) : 0;
+    return burst->buffer ? 0 : piece_make_room(piece_of(burst), burst->bytes);
 }
 
 void task_out_done(struct command *command, struct burst *burst)
@@ -445,13 +443,13 @@ static uint8_t *place_of(const struct task *task, uint32_t len, struct buffer **
 {
     struct out_piece *piece = piece_at(task, task->out_received_bytes);
 
-    if (task->is_finished || !piece || !piece->buffer)
+    if (task->is_finished || !piece || !piece->burst.buffer)
         return NULL;
     uint32_t at = task->out_received_bytes - piece->burst.offset_bytes;
     if (at > piece->room_bytes || len > piece->room_bytes - at)
         return NULL;
-    *holder = piece->buffer;
-    return piece->buffer->bytes + at;
+    *holder = piece->burst.buffer;
+    return piece->burst.buffer->bytes + at;
 }
 
 uint8_t *task_data_out_place(struct session *session, const struct pdu *pdu, struct buffer **holder)

@@ -47,7 +47,9 @@ struct burst {
     uint32_t offset_bytes; /* within the command's transfer */
     uint32_t bytes;
     uint8_t *data;
-    bool is_transient; /* data is good only until command_out() returns: use it, or out_keep() it */
+    /* In which the data stands, for a ref on it; NULL: the data is transient, good only until
+     * command_out() returns: use it, or out_keep() it. */
+    struct buffer *buffer;
     TAILQ_ENTRY(burst) link; /* free for whoever holds the burst */
 };
 
@@ -91,7 +93,7 @@ struct command_transport {
      * perhaps before this returns. At most once a command.
      */
     void (*out_want)(struct command *command, uint32_t bytes, uint32_t piece_bytes);
-    /* Makes a transient burst last until out_done(). 0, or -ENOMEM. */
+    /* Makes transient data last until out_done(). 0, or -ENOMEM. */
     int (*out_keep)(struct command *command, struct burst *burst);
     void (*out_done)(struct command *command, struct burst *burst);
 

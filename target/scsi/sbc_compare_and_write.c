@@ -72,7 +72,7 @@ static void caw_write(struct command *command, struct caw *caw)
         if (error != -EAGAIN)
             return caw_end(command, caw, error);
     }
-    if (burst->is_transient) {
+    if (!burst->buffer) {
         int error = command->transport->out_keep(command, burst);
         if (error)
             return caw_end(command, caw, error);
@@ -171,7 +171,7 @@ void sbc_compare_and_write_out(struct command *command, struct burst *burst)
     if (medium_enter(&caw->medium, GATE_EXCLUSIVE, caw->offset_bytes, caw->half_bytes, caw_entered))
         caw_entered(&caw->medium);
     /* It waits, for the gate or for the read, and transient bytes are gone when this returns. */
-    if (caw->burst && burst->is_transient) {
+    if (caw->burst && !burst->buffer) {
         int error = command->transport->out_keep(command, burst);
         if (error) {
             caw->burst = NULL;

@@ -80,7 +80,7 @@ void sbc_unmap_out(struct command *command, struct burst *burst)
     uint16_t byte;
 
     unmap->burst = burst;
-    if (burst->is_transient) {
+    if (!burst->buffer) {
         int error = command->transport->out_keep(command, burst);
         if (error)
             return command_refuse_errno(command, error);

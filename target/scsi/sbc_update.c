@@ -223,7 +223,7 @@ void sbc_update_out(struct command *command, struct burst *burst)
 {
     struct update *update = COMMAND_SCRATCH(command, struct update);
 
-    if (burst->is_transient) {
+    if (!burst->buffer) {
         int error = command->transport->out_keep(command, burst);
         if (error) {
             command->transport->out_done(command, burst);

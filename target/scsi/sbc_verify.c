@@ -166,7 +166,7 @@ void sbc_verify_out(struct command *command, struct burst *burst)
 {
     struct verify *verify = COMMAND_SCRATCH(command, struct verify);
 
-    if (burst->is_transient) {
+    if (!burst->buffer) {
         int error = command->transport->out_keep(command, burst);
         if (error) {
             command->transport->out_done(command, burst);

@@ -82,7 +82,7 @@ static void write_entered(struct medium *medium)
         if (error != -EAGAIN)
             return write_slot_is_done(command, slot, error);
     }
-    if (burst->is_transient) {
+    if (!burst->buffer) {
         int error = command->transport->out_keep(command, burst);
         if (error)
             return write_slot_is_done(command, slot, error);
@@ -105,7 +105,7 @@ static void write_begin(struct command *command, struct write *write, struct wri
                      burst->bytes, write_entered))
         return write_entered(&slot->medium);
     /* It waits, and transient bytes are gone when this returns. */
-    if (burst->is_transient) {
+    if (!burst->buffer) {
         int error = command->transport->out_keep(command, burst);
         if (error)
             command_refuse_errno(command, error);
@@ -150,7 +150,7 @@ void sbc_write_out(struct command *command, struct burst *burst)
             return write_begin(command, write, slot);
         }
     }
-    if (burst->is_transient) {
+    if (!burst->buffer) {
         int error = command->transport->out_keep(command, burst);
         if (error) {
             command->transport->out_done(command, burst);

@@ -67,7 +67,7 @@ static void whole_entered(struct medium *medium)
         if (error != -EAGAIN)
             return whole_end(command, whole, error);
     }
-    if (burst->is_transient) {
+    if (!burst->buffer) {
         int error = command->transport->out_keep(command, burst);
         if (error)
             return whole_end(command, whole, error);
@@ -117,7 +117,7 @@ void sbc_write_atomic_out(struct command *command, struct burst *burst)
                      whole_entered))
         return whole_entered(&whole->medium);
     /* It waits, and transient bytes are gone when this returns. */
-    if (burst->is_transient) {
+    if (!burst->buffer) {
         int error = command->transport->out_keep(command, burst);
         if (error)
             command_refuse_errno(command, error);

@@ -23,6 +23,7 @@ struct fake_command {
 
 struct fake_burst {
     struct burst burst;
+    struct buffer_pool *pool;
     bool is_on_stack, is_kept, is_done;
 };
 
@@ -130,7 +131,10 @@ static bool fake_in_has_room(struct command *command, bool will_be_direct)
 
 static void free_burst(struct fake_burst *burst)
 {
-    free(burst->burst.data);
+    if (burst->burst.buffer)
+        buffer_put(burst->pool, burst->burst.buffer);
+    else
+        free(burst->burst.data);
     free(burst);
 }
 
@@ -145,8 +149,14 @@ bool fake_send(struct fake_task *task)
     REQUIRE(burst);
     burst->burst.offset_bytes = task->sent_bytes;
     burst->burst.bytes = left < task->piece_bytes ? left : task->piece_bytes;
-    burst->burst.is_transient = !task->is_solid;
-    burst->burst.data = malloc(burst->burst.bytes);
+    burst->pool = task->command->nexus->worker->buffers;
+    if (task->is_solid) {
+        burst->burst.buffer = buffer_get(burst->pool, burst->burst.bytes);
+        REQUIRE(burst->burst.buffer);
+        burst->burst.data = burst->burst.buffer->bytes;
+    } else {
+        burst->burst.data = malloc(burst->burst.bytes);
+    }
     REQUIRE(burst->burst.data);
     memcpy(burst->burst.data, task->out + task->sent_bytes, burst->burst.bytes);
     task->sent_bytes += burst->burst.bytes;
@@ -176,17 +186,15 @@ static void fake_out_want(struct command *command, uint32_t bytes, uint32_t piec
 static int fake_out_keep(struct command *command, struct burst *burst)
 {
     struct fake_burst *fake = (struct fake_burst *)(void *)burst;
-    uint8_t *copy;
 
     (void)command;
-    REQUIRE(burst->is_transient && !fake->is_kept);
-    copy = malloc(burst->bytes);
-    REQUIRE(copy);
-    memcpy(copy, burst->data, burst->bytes);
+    REQUIRE(!burst->buffer && !fake->is_kept);
+    burst->buffer = buffer_get(fake->pool, burst->bytes);
+    REQUIRE(burst->buffer);
+    memcpy(burst->buffer->bytes, burst->data, burst->bytes);
     memset(burst->data, 0xdb, burst->bytes);
     free(burst->data);
-    burst->data = copy;
-    burst->is_transient = false;
+    burst->data = burst->buffer->bytes;
     fake->is_kept = true;
     return 0;
 }
