@@ -356,6 +356,34 @@ void gate_leave(struct gate_hold *hold)
     admit(granted);
 }
 
+void gate_hand_over(struct gate_hold *hold, struct gate_hold *to)
+{
+    struct gate *gate = hold->gate;
+    struct message *granted = NULL;
+
+    assert(hold->is_held && !hold->has_shared_range);
+    gate_hold_init(to);
+    to->entered = hold->entered;
+    prepare(gate, to, hold->worker, GATE_EXCLUSIVE, hold->offset_bytes, hold->len_bytes);
+    to->is_held = true;
+    hold->is_held = false;
+    if (hold->len_bytes == 0)
+        return;
+    pthread_mutex_lock(&gate->mutex);
+    if (hold->mode == GATE_SHARED)
+        mark(gate, hold->stripes);
+    TAILQ_INSERT_HEAD(&gate->holders, to, link);
+    if (hold->is_fast) {
+        /* who waited for all of a stripe may find that these blocks are not its own */
+        count(&gate->sharers[hold->worker->index], hold->stripes, UINT32_MAX);
+        granted = grant(gate, NULL, hold->stripes);
+    } else {
+        TAILQ_REMOVE(&gate->holders, hold, link);
+    }
+    pthread_mutex_unlock(&gate->mutex);
+    admit(granted);
+}
+
 bool gate_cancel(struct gate_hold *hold)
 {
     struct gate *gate = hold->gate;

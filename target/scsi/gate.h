@@ -94,6 +94,13 @@ bool gate_enter_copy(struct gate *gate, struct gate_copy_hold *hold, struct work
 void gate_leave(struct gate_hold *hold);
 
 /*
+ * What `hold` holds goes on being held by `to`, which keeps everybody else out that comes from now
+ * on. For an access that nobody waits for any more and that is still under way: whoever comes to
+ * its blocks finds it ended. `hold` is free then; `to` leaves by gate_leave(), on the same worker.
+ */
+void gate_hand_over(struct gate_hold *hold, struct gate_hold *to);
+
+/*
  * Stops waiting. True: it no longer waits and entered() will not run. False: it had been let in and
  * entered() is on its way; the caller must leave again then.
  */

@@ -218,6 +218,68 @@ static void test_exclusive_waits_for_what_is_in_flight(void **state)
     leave(&caw);
 }
 
+static void test_what_is_handed_over_keeps_newcomers_out(void **state)
+{
+    struct access write = { 0 }, beside = { 0 }, apart = { 0 }, over = { 0 }, caw = { 0 };
+    struct gate_hold kept;
+
+    assert_true(enter(*state, &write, GATE_SHARED, 0, 64 * KIB));
+    assert_true(enter(*state, &beside, GATE_SHARED, 0, 64 * KIB));
+    gate_hand_over(&write.hold, &kept);
+    assert_false(write.hold.is_held);
+    assert_true(enter(*state, &apart, GATE_SHARED, 64 * KIB, 64 * KIB));
+    assert_false(enter(*state, &over, GATE_SHARED, 60 * KIB, 8 * KIB));
+    assert_false(enter(*state, &caw, GATE_EXCLUSIVE, 0, BLOCK));
+    leave(&beside);
+    leave(&apart);
+    assert_int_equal(turn(*state), 0);
+    gate_leave(&kept);
+    assert_int_equal(turn(*state), 2);
+    leave(&over);
+    leave(&caw);
+}
+
+static void test_handing_over_lets_in_who_waited_for_other_blocks_of_the_stripe(void **state)
+{
+    struct access write = { 0 }, near = { 0 }, same = { 0 };
+    struct gate_hold kept;
+
+    assert_true(enter(*state, &write, GATE_SHARED, 0, 4 * KIB));
+    assert_false(enter(*state, &near, GATE_EXCLUSIVE, 8 * KIB, BLOCK));
+    assert_false(enter(*state, &same, GATE_EXCLUSIVE, 0, BLOCK));
+    gate_hand_over(&write.hold, &kept);
+    assert_int_equal(turn(*state), 1);
+    assert_true(near.hold.is_held);
+    leave(&near);
+    gate_leave(&kept);
+    assert_int_equal(turn(*state), 2);
+    leave(&same);
+}
+
+/* One that was let in the slow way, one that excludes anyway, and one that holds nothing. */
+static void test_every_hold_can_be_handed_over(void **state)
+{
+    struct access first = { 0 }, shared = { 0 }, exclusive = { 0 }, empty = { 0 }, over = { 0 };
+    struct gate_hold kept[3];
+
+    assert_true(enter(*state, &first, GATE_EXCLUSIVE, 0, BLOCK));
+    assert_false(enter(*state, &shared, GATE_SHARED, 0, 4 * KIB));
+    leave(&first);
+    assert_int_equal(turn(*state), 1);
+    assert_true(enter(*state, &exclusive, GATE_EXCLUSIVE, 8 * KIB, BLOCK));
+    assert_true(enter(*state, &empty, GATE_SHARED, 0, 0));
+    gate_hand_over(&shared.hold, &kept[0]);
+    gate_hand_over(&exclusive.hold, &kept[1]);
+    gate_hand_over(&empty.hold, &kept[2]);
+    gate_leave(&kept[2]);
+    assert_false(enter(*state, &over, GATE_SHARED, 0, 16 * KIB));
+    gate_leave(&kept[0]);
+    assert_int_equal(turn(*state), 1);
+    gate_leave(&kept[1]);
+    assert_int_equal(turn(*state), 2);
+    leave(&over);
+}
+
 static void test_newcomers_do_not_starve_a_waiting_exclusive(void **state)
 {
     struct access first = { 0 }, caw = { 0 }, apart[8] = { 0 }, over = { 0 };
@@ -404,7 +466,7 @@ struct game {
 struct player {
     struct game *game;
     struct worker worker;
-    struct gate_hold hold;
+    struct gate_hold hold, kept;
     ev_idle again;
     unsigned seed, rounds, first, cells;
     bool is_inside;
@@ -438,16 +500,22 @@ static void come_in(struct player *player)
     }
 }
 
+/* An eighth of them hand over what they hold while they are still inside. */
 static void go_out(struct player *player)
 {
     struct game *game = player->game;
+    struct gate_hold *hold = &player->hold;
 
+    if (roll(player) % 8 == 0) {
+        gate_hand_over(hold, &player->kept);
+        hold = &player->kept;
+    }
     for (unsigned i = player->first; i < player->first + player->cells; i++)
         atomic_fetch_sub_explicit(player->hold.mode == GATE_EXCLUSIVE ? &game->writers[i]
                                                                       : &game->readers[i],
                                   1, memory_order_relaxed);
     player->is_inside = false;
-    gate_leave(&player->hold);
+    gate_leave(hold);
 }
 
 static void player_entered(struct gate_hold *hold)
@@ -556,6 +624,9 @@ int main(void)
         WITH_BENCH(test_exclusive_excludes_what_overlaps),
         WITH_BENCH(test_exclusive_leaves_adjacent_blocks_alone),
         WITH_BENCH(test_exclusive_waits_for_what_is_in_flight),
+        WITH_BENCH(test_what_is_handed_over_keeps_newcomers_out),
+        WITH_BENCH(test_handing_over_lets_in_who_waited_for_other_blocks_of_the_stripe),
+        WITH_BENCH(test_every_hold_can_be_handed_over),
         WITH_BENCH(test_newcomers_do_not_starve_a_waiting_exclusive),
         WITH_BENCH(test_waiters_go_in_the_order_in_which_they_came),
         WITH_BENCH(test_shared_waiters_go_together),
