@@ -12,9 +12,7 @@
 
 enum {
     REPLY_IOV_MAX = 16,
-    SLOW_COMMAND_S = 5, /* worth a line: ESX gives up a path after 10 s */
 };
-static const uint64_t ns_per_s = 1000000000;
 
 static uint64_t now_ns(const struct command *command)
 {
@@ -95,10 +93,10 @@ static void command_end(struct command *command)
     uint64_t took_ns = now_ns(command) - command->started_ns;
 
     command_count(command);
-    if (took_ns >= SLOW_COMMAND_S * ns_per_s && command->lu) {
+    if (took_ns >= COMMAND_SLOW_S * NS_PER_S && command->lu) {
         char text[512];
         log_peer("slow %s: took %" PRIu64 " s; %s or its disk is overloaded",
-                 command_text(command, text, sizeof text), took_ns / ns_per_s,
+                 command_text(command, text, sizeof text), took_ns / NS_PER_S,
                  backing_path(command->lu->backing));
     }
     if (command->lu && command->op && command->op->needs & NEEDS_WRITE)
@@ -213,6 +211,19 @@ void command_refuse_errno(struct command *command, int error)
              backing_path(command->lu->backing), strerror(-error));
     command_check_condition(command, command_errno_code(error, command->op->needs & NEEDS_WRITE),
                             NULL, NULL);
+}
+
+void command_log_left_behind(const struct command *command)
+{
+    uint64_t took_ns = now_ns(command) - command->started_ns;
+    char text[512];
+
+    if (took_ns >= COMMAND_SLOW_S * NS_PER_S)
+        log_peer("aborted %s after %" PRIu64
+                 " s: %s or its disk has not ended it yet; what wants the "
+                 "same blocks waits until it has",
+                 command_text(command, text, sizeof text), took_ns / NS_PER_S,
+                 backing_path(command->lu->backing));
 }
 
 void command_reply(struct command *command, const void *bytes, size_t len,

@@ -26,7 +26,12 @@ struct itl;
 struct lu;
 struct opcode_row;
 
-enum { COMMAND_CDB_MAX = 32, COMMAND_SCRATCH_BYTES = 480 };
+enum {
+    COMMAND_CDB_MAX = 32,
+    COMMAND_SCRATCH_BYTES = 480,
+    COMMAND_SLOW_S = 5, /* worth a line in the log: ESX gives up a path after 10 s */
+};
+#define NS_PER_S UINT64_C(1000000000)
 
 /* SAM-5 table 42 */
 enum scsi_status {
@@ -209,6 +214,9 @@ void command_refuse_information(struct command *command, enum sense_code code, u
 /* The same with whatever else there is to tell. */
 void command_refuse_details(struct command *command, enum sense_code code,
                             const struct sense_details *details, const char *why);
+
+/* Tells the operator, if it has taken long, that it was aborted and its disk still works on it. */
+void command_log_left_behind(const struct command *command);
 
 /* An error of the backing (negative errno) in SCSI's words: 07/27/07 for -ENOSPC, 03/11/00, ... */
 enum sense_code command_errno_code(int error, bool is_write);

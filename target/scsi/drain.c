@@ -1,5 +1,7 @@
 #include "target/scsi/drain.h"
 
+#include "target/scsi/medium.h"
+
 static bool is_meant(const struct drain_part *part, const struct command *command)
 {
     return command->itl != NULL && command->arrival <= part->latest &&
@@ -48,10 +50,16 @@ static void part_count(struct drain_part *part, struct nexus *nexus)
         part->commands += concerns(part, command);
 }
 
+static bool awaits(const struct drain *drain, const struct lu *lu)
+{
+    return drain->awaits != NULL && drain->awaits(drain, lu);
+}
+
 void drain_start(struct drain *drain, struct worker *worker)
 {
     struct scsi_worker *scsi = worker->scsi;
     struct drain_part *part = &drain->part[worker->index];
+    const struct submitted_io *left;
     struct nexus *nexus;
 
     if (scsi == NULL) { /* it has never had a nexus */
@@ -66,6 +74,8 @@ void drain_start(struct drain *drain, struct worker *worker)
     /* All are counted before the first is aborted, since aborting one may end it at once. */
     LIST_FOREACH (nexus, &scsi->nexuses, worker_link)
         part_count(part, nexus);
+    LIST_FOREACH (left, &scsi->left_behind, link)
+        part->commands += awaits(drain, left->lu);
     scsi_worker_each_nexus(worker, part_abort, part);
     part->commands--;
     drain_settle(worker);
@@ -83,6 +93,16 @@ void drain_count_out(struct worker *worker, const struct command *command)
         if (command->was_aborted && is_meant(part, command) && part->drain->took != NULL)
             part->drain->took(part->drain, command->itl);
     }
+}
+
+void drain_left_behind_out(struct worker *worker, const struct lu *lu)
+{
+    struct scsi_worker *scsi = worker->scsi;
+    struct drain_part *part;
+
+    LIST_FOREACH (part, &scsi->drains, link)
+        part->commands -= awaits(part->drain, lu);
+    drain_settle(worker);
 }
 
 void drain_settle(struct worker *worker)

@@ -17,8 +17,9 @@ struct drain;
 struct drain_part {
     struct drain *drain;
     struct worker *worker;
-    uint64_t latest;   /* concerned are arrivals up to this one */
-    unsigned commands; /* aborted and not yet dead; one more while they are being aborted */
+    uint64_t latest; /* concerned are arrivals up to this one */
+    /* aborted and not yet dead, and io that is waited for; one more while they are being aborted */
+    unsigned commands;
     LIST_ENTRY(drain_part) link;
 };
 
@@ -28,6 +29,9 @@ struct drain {
     bool (*affects)(const struct drain *drain, const struct itl *itl);
     /* For every command of them that ended by being aborted; may be NULL. */
     void (*took)(struct drain *drain, struct itl *itl);
+    /* Is the io that aborted commands have left behind on this unit waited for, too? The answer
+     * must not change either. NULL: never. */
+    bool (*awaits)(const struct drain *drain, const struct lu *lu);
     /* Once a worker, perhaps before drain_start() returns. */
     void (*drained)(struct drain *drain, struct worker *worker);
     struct drain_part part[WORKERS_MAX];
@@ -38,3 +42,6 @@ void drain_start(struct drain *drain, struct worker *worker);
 /* For nexus.c, when a command has ended: it no longer counts; then tell who waited for no other. */
 void drain_count_out(struct worker *worker, const struct command *command);
 void drain_settle(struct worker *worker);
+
+/* For medium.c, when an io that was left behind on this unit has ended. */
+void drain_left_behind_out(struct worker *worker, const struct lu *lu);

@@ -92,5 +92,6 @@ void sbc_read_defect_data_10(struct command *command);
 void sbc_read_defect_data_12(struct command *command);
 
 void sbc_synchronize_cache(struct command *command);
+void sbc_synchronize_cache_let_go(struct command *command);
 void sbc_start_stop(struct command *command);
 void sbc_prevent_allow(struct command *command);

@@ -1,8 +1,15 @@
 #include "target/scsi/medium.h"
 
 #include "target/scsi/command.h"
+#include "target/scsi/drain.h"
+#include "target/scsi/lu_job.h"
 #include "target/scsi/nexus.h"
 #include "target/scsi/opcodes.h"
+#include "target/worker/log.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
 
 #define CONTAINER_OF(pointer, type, member)                                                        \
     ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
@@ -10,6 +17,7 @@
 void medium_open(struct medium *medium, struct command *command)
 {
     medium->command = command;
+    medium->submitted = NULL;
     medium->is_entering = false;
     gate_hold_init(&medium->hold);
 }
@@ -67,24 +75,113 @@ void medium_leave(struct medium *medium)
         gate_leave(&medium->hold);
 }
 
-static void medium_done(struct io *io)
+/* ---- io ---- */
+
+static void put_back(struct scsi_worker *scsi, struct submitted_io *submitted)
 {
-    struct medium *medium = CONTAINER_OF(io, struct medium, io);
+    LIST_INSERT_HEAD(&scsi->free_ios, submitted, link);
+}
+
+static void io_is_back(struct medium *medium)
+{
     struct command *command = medium->command;
 
     medium->next(medium);
     command_unpin(command);
 }
 
+static void medium_done(struct io *io)
+{
+    io_is_back(CONTAINER_OF(io, struct medium, io));
+}
+
+/* Nobody waited for it: those who wait for its blocks may go, and its unit as well. */
+static void left_behind_done(struct submitted_io *submitted)
+{
+    struct worker *worker = submitted->worker;
+    struct lu *lu = submitted->lu;
+    int error = submitted->io.result;
+    uint64_t seconds = (worker->now_ns - submitted->left_ns) / NS_PER_S;
+
+    if (error)
+        log_peer("%s: what was aborted has failed: %s", backing_path(lu->backing),
+                 strerror(-error));
+    else if (seconds >= COMMAND_SLOW_S)
+        log_peer("%s: what was aborted %" PRIu64 " s ago has ended", backing_path(lu->backing),
+                 seconds);
+    if (submitted->hold.is_held)
+        gate_leave(&submitted->hold);
+    buffer_put(worker->buffers, submitted->buffer);
+    LIST_REMOVE(submitted, link);
+    put_back(worker->scsi, submitted);
+    drain_left_behind_out(worker, lu);
+    lu_let_go(lu);
+}
+
+static void submitted_done(struct io *io)
+{
+    struct submitted_io *submitted = CONTAINER_OF(io, struct submitted_io, io);
+    struct medium *medium = submitted->medium;
+
+    if (medium == NULL)
+        return left_behind_done(submitted);
+    medium->io.result = io->result;
+    medium->submitted = NULL;
+    put_back(submitted->worker->scsi, submitted);
+    io_is_back(medium);
+}
+
 void medium_submit(struct medium *medium, void (*next)(struct medium *medium))
 {
     struct command *command = medium->command;
+    struct worker *worker = command->nexus->worker;
+    struct scsi_worker *scsi = worker->scsi;
+    struct submitted_io *submitted = LIST_FIRST(&scsi->free_ios);
 
     medium->next = next;
     medium->io.backing = command->lu->backing;
     medium->io.done = medium_done;
     command_pin(command);
-    engine_submit(command->nexus->worker->engine, &medium->io);
+    if (submitted != NULL)
+        LIST_REMOVE(submitted, link);
+    else if ((submitted = malloc(sizeof(*submitted))) == NULL)
+        return engine_submit(worker->engine, &medium->io); /* and it is waited for */
+    medium->submitted = submitted;
+    submitted->io = medium->io;
+    submitted->io.done = submitted_done;
+    submitted->medium = medium;
+    submitted->worker = worker;
+    engine_submit(worker->engine, &submitted->io);
+}
+
+bool medium_leave_behind(struct medium *medium, struct buffer *buffer)
+{
+    struct submitted_io *submitted = medium->submitted;
+    struct command *command = medium->command;
+    struct worker *worker = command->nexus->worker;
+    struct scsi_worker *scsi = worker->scsi;
+    bool has_bytes = medium->io.op == IO_READ || medium->io.op == IO_WRITE;
+
+    if (submitted == NULL || !command->was_aborted || command->itl->gone_by != NULL ||
+        (has_bytes && buffer == NULL))
+        return false;
+    medium->submitted = NULL;
+    submitted->medium = NULL;
+    submitted->lu = command->lu;
+    submitted->left_ns = worker->now_ns;
+    submitted->buffer = has_bytes ? buffer : NULL;
+    if (submitted->buffer != NULL)
+        buffer_ref(submitted->buffer);
+    gate_hold_init(&submitted->hold);
+    if (medium->hold.is_held && medium->io.op == IO_WRITE)
+        gate_hand_over(&medium->hold, &submitted->hold);
+    else
+        medium_leave(medium);
+    lu_keep(command->lu);
+    LIST_INSERT_HEAD(&scsi->left_behind, submitted, link);
+    command_log_left_behind(command);
+    command_unpin(command);
+    return true;
 }
 
 void medium_let_go(struct medium *medium)

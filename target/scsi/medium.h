@@ -10,6 +10,11 @@
  * before they are answered, so what comes in after them sees them. The command ends with
  * RESERVATION CONFLICT, and to its handler it looks like one that was aborted while it waited. One
  * that has been inside goes on (SPC-4 5.13.1: after its check a command has no conflict any more).
+ *
+ * A command that was aborted need not wait for a disk that hangs: it leaves its io behind
+ * (medium_leave_behind()), which goes on by itself and keeps everybody out of the blocks that it
+ * writes until it has ended. So nobody ever sees them before it has, and to all that can be seen it
+ * ended before the abort was answered.
  */
 #pragma once
 
@@ -17,16 +22,32 @@
 #include "target/scsi/lu.h"
 
 struct command;
+struct submitted_io;
 
 struct medium {
     struct command *command;
     void (*next)(struct medium *medium);
     struct gate_hold hold;
-    struct io io;
+    struct io io; /* what is submitted; its result afterwards */
+    struct submitted_io *submitted;
     bool is_entering;
 };
 
 void medium_open(struct medium *medium, struct command *command);
+
+/* An io as the engine has it. Its memory outlives the command, should the command leave it behind.
+ */
+struct submitted_io {
+    struct io io;
+    struct medium *medium; /* whose step it is; NULL: it was left behind */
+    struct worker *worker;
+    LIST_ENTRY(submitted_io) link; /* of spares, or of those that were left behind */
+    /* of one that was left behind */
+    struct lu *lu;
+    struct gate_hold hold;
+    struct buffer *buffer;
+    uint64_t left_ns;
+};
 
 /* True: inside now. False: next() runs when it is. */
 bool medium_enter(struct medium *medium, enum gate_mode mode, uint64_t offset_bytes,
@@ -40,3 +61,10 @@ void medium_submit(struct medium *medium, void (*next)(struct medium *medium));
 
 /* Stops waiting for the gate. What is held or in flight stays. */
 void medium_let_go(struct medium *medium);
+
+/*
+ * Leaves the io in flight behind: next() will not run. `buffer` is where io.bytes stand (a ref is
+ * taken; NULL for an io without bytes). False: nothing is in flight, or it has to be waited for,
+ * because the command was not aborted, its unit is being taken away, or no memory was there for it.
+ */
+bool medium_leave_behind(struct medium *medium, struct buffer *buffer);

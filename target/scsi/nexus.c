@@ -1,6 +1,7 @@
 #include "target/scsi/nexus.h"
 
 #include "target/scsi/drain.h"
+#include "target/scsi/medium.h"
 #include "target/scsi/scsi_target.h"
 
 #include <assert.h>
@@ -21,6 +22,8 @@ int scsi_worker_open(struct worker *worker)
         return -ENOMEM;
     LIST_INIT(&scsi->nexuses);
     LIST_INIT(&scsi->drains);
+    LIST_INIT(&scsi->left_behind);
+    LIST_INIT(&scsi->free_ios);
     worker->scsi = scsi;
     return 0;
 }
@@ -28,10 +31,16 @@ int scsi_worker_open(struct worker *worker)
 void scsi_worker_close(struct worker *worker)
 {
     struct scsi_worker *scsi = worker->scsi;
+    struct submitted_io *spare;
 
     if (scsi == NULL)
         return;
-    assert(LIST_EMPTY(&scsi->nexuses) && LIST_EMPTY(&scsi->drains));
+    assert(LIST_EMPTY(&scsi->nexuses) && LIST_EMPTY(&scsi->drains) &&
+           LIST_EMPTY(&scsi->left_behind));
+    while ((spare = LIST_FIRST(&scsi->free_ios)) != NULL) {
+        LIST_REMOVE(spare, link);
+        free(spare);
+    }
     free(scsi);
     worker->scsi = NULL;
 }

@@ -28,6 +28,7 @@
 #define ERASE_STEPS  .let_go = sbc_sanitize_let_go
 #define OVERWR_STEPS .out = sbc_sanitize_overwrite_out, .let_go = sbc_sanitize_let_go
 #define FETCH_STEPS  .let_go = sbc_prefetch_let_go
+#define SYNC_STEPS   .let_go = sbc_synchronize_cache_let_go
 #define SELECT_STEPS .out = spc_mode_select_out
 #define RESERVE_STEPS .let_go = spc_reserve_let_go
 #define PERSISTENT_STEPS                                                                          \
@@ -79,7 +80,7 @@ const struct opcode_row opcode_table[] = {
     ROW(0x34, NO_SA, "PRE-FETCH(10)",
         sbc_prefetch,                DATA_NONE, LBA_10,   RSV_READS,   UA_REPORT, MEDIUM, 10, FETCH_STEPS,  0x02, FF4, GROUP, FF2, 0),
     ROW(0x35, NO_SA, "SYNCHRONIZE CACHE(10)",
-        sbc_synchronize_cache,       DATA_NONE, LBA_10,   RSV_WRITES,  UA_REPORT, MEDIUM, 10, ONE_STEP,     0x06, FF4, GROUP, FF2, 0),
+        sbc_synchronize_cache,       DATA_NONE, LBA_10,   RSV_WRITES,  UA_REPORT, MEDIUM, 10, SYNC_STEPS,   0x06, FF4, GROUP, FF2, 0),
     ROW(0x37, NO_SA, "READ DEFECT DATA(10)",
         sbc_read_defect_data_10,     DATA_IN,   LBA_NONE, RSV_READS,   UA_REPORT, MEDIUM, 10, ONE_STEP,     0, 0x1f, 0, 0, 0, 0, FF2, 0),
     ROW(0x41, NO_SA, "WRITE SAME(10)",
@@ -149,7 +150,7 @@ const struct opcode_row opcode_table[] = {
     ROW(0x90, NO_SA, "PRE-FETCH(16)",
         sbc_prefetch,                DATA_NONE, LBA_16,   RSV_READS,   UA_REPORT, MEDIUM, 16, FETCH_STEPS,  0x02, FF8, FF4, GROUP, 0),
     ROW(0x91, NO_SA, "SYNCHRONIZE CACHE(16)",
-        sbc_synchronize_cache,       DATA_NONE, LBA_16,   RSV_WRITES,  UA_REPORT, MEDIUM, 16, ONE_STEP,     0x06, FF8, FF4, GROUP, 0),
+        sbc_synchronize_cache,       DATA_NONE, LBA_16,   RSV_WRITES,  UA_REPORT, MEDIUM, 16, SYNC_STEPS,   0x06, FF8, FF4, GROUP, 0),
     ROW(0x93, NO_SA, "WRITE SAME(16)",
         sbc_write_same,              DATA_OUT,  LBA_16_SAME, RSV_WRITES, UA_REPORT, WRITES | NEEDS_VAAI, 16, SAME_STEPS, 0x09, FF8, FF4, GROUP, 0),
     ROW(0x9c, NO_SA, "WRITE ATOMIC(16)",

@@ -20,9 +20,14 @@ void sbc_synchronize_cache(struct command *command)
 {
     struct medium *medium = COMMAND_SCRATCH(command, struct medium);
 
+    medium_open(medium, command);
     if (command->lu->cache == CACHE_WRITETHROUGH || command->lu->is_readonly)
         return command_good(command);
-    medium_open(medium, command);
     medium->io = (struct io){ .op = IO_FLUSH };
     medium_submit(medium, flushed);
+}
+
+void sbc_synchronize_cache_let_go(struct command *command)
+{
+    medium_leave_behind(COMMAND_SCRATCH(command, struct medium), NULL);
 }

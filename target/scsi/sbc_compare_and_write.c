@@ -185,7 +185,10 @@ void sbc_compare_and_write_let_go(struct command *command)
 {
     struct caw *caw = COMMAND_SCRATCH(command, struct caw);
 
+    bool is_reading = caw->is_on_disk && caw->medium.io.op == IO_READ;
+
     medium_let_go(&caw->medium);
-    if (!caw->is_on_disk)
+    /* once it writes it is waited for: done or not done before an abort is answered */
+    if (!caw->is_on_disk || (is_reading && medium_leave_behind(&caw->medium, caw->buffer)))
         caw_give_back(command, caw);
 }

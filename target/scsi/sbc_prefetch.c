@@ -127,6 +127,6 @@ void sbc_prefetch_let_go(struct command *command)
 {
     struct prefetch *prefetch = COMMAND_SCRATCH(command, struct prefetch);
 
-    if (!prefetch->is_reading)
+    if (!prefetch->is_reading || medium_leave_behind(&prefetch->medium, prefetch->buffer))
         give_back(command, prefetch);
 }

@@ -247,5 +247,11 @@ void sbc_read_resume(struct command *command)
 
 void sbc_read_let_go(struct command *command)
 {
-    medium_let_go(&COMMAND_SCRATCH(command, struct read)->medium);
+    struct read *read = COMMAND_SCRATCH(command, struct read);
+
+    medium_let_go(&read->medium);
+    if (medium_leave_behind(&read->medium, read->buffer)) {
+        buffer_put(pool_of(command), read->buffer);
+        read->buffer = NULL;
+    }
 }

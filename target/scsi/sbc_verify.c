@@ -187,6 +187,6 @@ void sbc_verify_let_go(struct command *command)
     struct verify *verify = COMMAND_SCRATCH(command, struct verify);
 
     medium_let_go(&verify->medium);
-    if (!verify->is_reading)
+    if (!verify->is_reading || medium_leave_behind(&verify->medium, verify->buffer))
         give_back(command, verify);
 }

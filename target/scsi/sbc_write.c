@@ -171,11 +171,14 @@ void sbc_write_let_go(struct command *command)
     }
     for (unsigned i = 0; i < WRITE_SLOTS; i++) {
         struct write_slot *slot = &write->slots[i];
-        if (slot->medium.is_entering) {
-            burst = slot->burst;
-            slot->burst = NULL;
+        burst = slot->burst;
+        if (!burst)
+            continue;
+        if (slot->medium.is_entering)
             medium_let_go(&slot->medium);
-            command->transport->out_done(command, burst);
-        }
+        else if (!medium_leave_behind(&slot->medium, burst->buffer))
+            continue;
+        slot->burst = NULL;
+        command->transport->out_done(command, burst);
     }
 }

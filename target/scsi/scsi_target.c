@@ -147,6 +147,21 @@ static bool left_behind(const struct drain *drain, const struct itl *itl)
     return itl->gone_by == CHANGE_OF(drain, drain);
 }
 
+static bool is_in(const struct lun_map *map, const struct lu *lu)
+{
+    for (unsigned i = 0; i < map->count; i++)
+        if (map->entries[i].lu == lu)
+            return true;
+    return false;
+}
+
+static bool is_leaving(const struct drain *drain, const struct lu *lu)
+{
+    const struct map_change *change = CHANGE_OF(drain, drain);
+
+    return is_in(change->old, lu) && !is_in(change->map, lu);
+}
+
 static void worker_is_clear(struct drain *drain, struct worker *worker)
 {
     (void)worker;
@@ -195,7 +210,8 @@ void scsi_target_set_map(struct map_change *change, struct lun_map *map)
         assert(map->entries[i - 1].lun < map->entries[i].lun);
     change->retired.run = old_map_is_gone;
     change->map = lun_map_get(map);
-    change->drain = (struct drain){ .affects = left_behind, .drained = worker_is_clear };
+    change->drain =
+        (struct drain){ .affects = left_behind, .awaits = is_leaving, .drained = worker_is_clear };
     change->broadcast.each = move_worker;
     change->broadcast.done = all_moved;
     change->broadcast.home = change->home;

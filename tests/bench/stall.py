@@ -13,38 +13,18 @@ one, when it is gone. Needs root and a loop device.
 import argparse
 import os
 import shutil
-import subprocess
 import sys
 import time
 
 import rig
+from disks import Frozen
 from mounts import Mounted, why_not
 from rig import Nestor, Scratch, lun, target
 
-FROZEN_SECONDS_MAX = 30
 SETTLE_S = 1.5  # before what is measured; the disk freezes half way
 WRITER = ("--rw randwrite --bs 4k --qd 16 --sessions 2 --lun 1 --warmup 0"
           " --initiator iqn.2026-11.lab.nestor:writer")
 OTHERS = (("4k reads", "--rw randread --bs 4k --qd 4"), ("4k writes", "--rw randwrite --bs 4k --qd 4"))
-
-
-class Frozen:
-    """A frozen file system, thawed in the end by us, or else by a watcher that outlives us."""
-
-    def __init__(self, mount):
-        self.mount = str(mount)
-
-    def __enter__(self):
-        # its standard input ends when we do
-        self.watcher = subprocess.Popen(
-            ["sh", "-c", f'timeout {FROZEN_SECONDS_MAX} cat >/dev/null; fsfreeze -u "$1" 2>/dev/null', "sh",
-             self.mount], stdin=subprocess.PIPE, start_new_session=True)
-        subprocess.run(["fsfreeze", "-f", self.mount], check=True, timeout=20)
-        return self
-
-    def __exit__(self, *_):
-        self.watcher.stdin.close()
-        self.watcher.wait(FROZEN_SECONDS_MAX + 10)
 
 
 def show(when, what, sample):

@@ -1,39 +1,19 @@
 """Thin LUNs: a disk that runs full, the warning before it does, and zeroing what is huge."""
 
-import ctypes
 import os
-import subprocess
 import time
 
+from disks import small_ext4, unmount
 from initiator import Initiator
-from nestor import Daemon, Failure, Skip, alone, expect, lun, target, tool, wait_until
+from nestor import Daemon, Failure, alone, expect, lun, target, wait_until
 from task import TEST_UNIT_READY, pattern, read10, write10
 
-CLONE_NEWNS = 0x00020000
 KIB, MIB, TIB = 1 << 10, 1 << 20, 1 << 40
 CHUNK = 256 * KIB
 BLOCK = 512
 SPACE_EXHAUSTED = (0x07, 0x27, 0x07)
 THRESHOLD_REACHED = (0x06, 0x38, 0x07)
 WRITE_SAME_16, UNMAP, NDOB = 0x93, 0x42, 0x01
-
-
-def small_ext4(path, size):
-    """An ext4 of so many bytes in a file, mounted where only this test sees it."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    image = path.parent / "ext4.img"
-    with open(image, "wb") as file:
-        file.truncate(size)
-    made = subprocess.run([tool("mkfs.ext4"), "-q", "-F", "-m", "0", image], capture_output=True,
-                          text=True)
-    if made.returncode != 0:
-        raise Skip(f"may not make a file system: {made.stderr.strip()}")
-    if libc.unshare(CLONE_NEWNS) != 0:
-        raise Skip(f"may not make a mount namespace: {os.strerror(ctypes.get_errno())}")
-    for command in (["mount", "--make-rprivate", "/"], ["mount", "-o", "loop", image, path]):
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode != 0:
-            raise Skip(f"may not mount: {done.stderr.strip()}")
 
 
 def host(daemon, number=1):
@@ -84,7 +64,7 @@ def e2e_full_ext4_stops_one_writer_and_loses_nothing():
                 for chunk in range(full + 1):
                     expect_written(session, chunk)
     finally:
-        subprocess.run(["umount", "-l", daemon.images], check=False)
+        unmount(daemon.images)
 
 
 @alone
@@ -106,7 +86,7 @@ def e2e_hosts_are_told_once_that_room_runs_out():
             if "thin_threshold" not in daemon.log():
                 raise Failure("the operator was not told")
     finally:
-        subprocess.run(["umount", "-l", daemon.images], check=False)
+        unmount(daemon.images)
 
 
 @alone

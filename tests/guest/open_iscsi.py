@@ -2,6 +2,7 @@
 
 import os
 
+from disks import Frozen, small_ext4, unmount
 from guest import HOST, Guest, enter_network
 from nestor import Daemon, Failure, expect, expect_in, limit, lun, target, wait_until
 
@@ -85,6 +86,35 @@ def test_guest_writes_on_while_the_daemon_is_killed():
         guest.run("while [ ! -s /tmp/dd ]; do sleep 0.2; done", seconds=120)
         expect("exit status of dd", "0\n", guest.run("cat /tmp/dd"))
         expect("digest of the disk", pattern, digest(guest, path, 48))
+
+
+@limit(180)
+def test_guest_works_on_while_the_disk_of_one_lun_hangs():
+    """The kernel aborts, resets the unit, and never has to give up the session with its other LUN."""
+    enter_network()
+    daemon = Daemon([target(lun(0, size="16M"), lun(1, size="16M"))], host=HOST)
+    daemon.targets[0]["luns"][0]["path"] = str(daemon.dir / "works.img")
+    small_ext4(daemon.images, 64 * MIB)
+    try:
+        with daemon, Guest() as guest:
+            discover(guest, daemon)
+            log_in(guest)
+            works, hangs, pattern = disk(guest, 0), disk(guest, 1), make_pattern(guest, 4)
+            for path in works, hangs:
+                guest.run(f"echo 3 >/sys/block/{path[5:]}/device/timeout")
+            with Frozen(daemon.images):
+                guest.run(f"(dd if=/tmp/pattern of={hangs} bs=4k oflag=direct status=none;"
+                          " echo $? >/tmp/dd) &")
+                for said in "ABORT TASK", "LOGICAL UNIT RESET":
+                    wait_until(lambda: said in daemon.log(), said, 30)
+                    guest.run(f"dd if=/tmp/pattern of={works} bs=64k oflag=direct status=none")
+                    expect("digest of the disk that works", pattern, digest(guest, works, 4))
+            guest.run("while [ ! -s /tmp/dd ]; do sleep 0.2; done", seconds=60)
+            expect("exit status of dd", "0\n", guest.run("cat /tmp/dd"))
+            expect("digest of the disk that hung", pattern, digest(guest, hangs, 4))
+            expect("sessions that ended", 1, daemon.log().count("session ended"))  # discovery's
+    finally:
+        unmount(daemon.images)
 
 
 @limit(120)

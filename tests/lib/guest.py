@@ -130,6 +130,7 @@ class Guest:
     def status(self, command, seconds=30):
         """(exit status, what it printed)."""
         self.runs += 1
-        self.type(f"{{ {command}\n}} 2>&1; echo \"<$?:{self.runs}>\"")
-        found = self.wait_for(rf"(.*?)<(\d+):{self.runs}>\n", seconds, f"end: {command}")
+        self.type(f"echo '<:{self.runs}>'; {{ {command}\n}} 2>&1; echo \"<$?:{self.runs}>\"")
+        found = self.wait_for(rf"<:{self.runs}>\n(.*?)<(\d+):{self.runs}>\n", seconds,
+                              f"end: {command}")
         return int(found[2]), found[1]

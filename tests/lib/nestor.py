@@ -398,6 +398,11 @@ class Daemon:
             return must_run(*command, stdin=stdin or "")
         return run(*command, stdin=stdin or "")
 
+    def start_ctl(self, *args):
+        """nestorctl ARGS while the test goes on; its process."""
+        return subprocess.Popen([str(word) for word in (binary("nestorctl"), "--socket", self.socket,
+                                                        *args)], stdout=subprocess.DEVNULL)
+
     def json(self, *args):
         """nestorctl --json ARGS, as data."""
         return json.loads(self.ctl("--json", *args))

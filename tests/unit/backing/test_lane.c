@@ -340,7 +340,8 @@ static void test_engine_and_image_end_right_after_their_last_write(void **state)
     free(bytes);
 }
 
-/* In writethrough mode no write is tried inline: the first durable one asks. */
+/* The first one that an engine makes asks, a durable one as well. An inline one does not: it could
+ * sleep over the question. */
 static void test_first_write_learns_whether_the_file_knows_nowait(void **state)
 {
     const struct iovec iov = { .iov_base = &(uint8_t){ 9 }, .iov_len = 1 };
@@ -354,10 +355,11 @@ static void test_first_write_learns_whether_the_file_knows_nowait(void **state)
     lacks = bench.backing->lacks_nowait_write;
     assert_true(lacks != bench.backing->knows_nowait_write);
 
-    /* and as the inline write finds it */
-    bench.backing->lacks_nowait_write = false;
-    backing_try_write(bench.backing, &iov, 1, 0);
-    assert_int_equal(bench.backing->lacks_nowait_write, lacks);
+    bench.backing->lacks_nowait_write = bench.backing->knows_nowait_write = false;
+    if (!bench.backing->is_memory) {
+        assert_int_equal(backing_try_write(bench.backing, &iov, 1, 0), -EAGAIN);
+        assert_false(bench.backing->lacks_nowait_write || bench.backing->knows_nowait_write);
+    }
     free(bytes);
 }
 

@@ -1,0 +1,140 @@
+"""A disk that hangs: its LUN waits, nobody else does, and what was aborted is never seen half done.
+
+LUN 1 is on an ext4 that is frozen while a write to it is under way; the disk of LUN 0 works.
+"""
+
+from disks import Frozen, small_ext4, unmount
+from initiator import ABORT_TASK, LUN_RESET, TEST_UNIT_READY, session
+from nestor import Daemon, Failure, alone, expect, lun, target
+from task import pattern, read10, write10
+
+MIB = 1 << 20
+BLOCK = 512
+BLOCKS = 8
+COMPLETE = 0
+OTHER = "iqn.2026-11.lab.nestor:other"
+OLD, ABORTED, AGAIN, BESIDE = 1, 2, 3, 4  # seeds
+
+
+def data(seed):
+    return pattern(BLOCKS * BLOCK, seed)
+
+
+def with_hanging_disk(scenario, **keys):
+    """scenario(daemon, i, other, frozen) on sessions of two initiators; the disk is frozen inside `frozen`."""
+    daemon = Daemon([target(lun(0, size="16M"), lun(1, size="16M"))], **keys)
+    daemon.targets[0]["luns"][0]["path"] = str(daemon.dir / "works.img")
+    small_ext4(daemon.images, 64 * MIB)
+    try:
+        with daemon, session(daemon) as i, session(daemon, name=OTHER) as other:
+            for one in (i, other):
+                one.clear_unit_attention(1)
+            scenario(daemon, i, other, Frozen(daemon.images))
+    finally:
+        unmount(daemon.images)
+
+
+def hanging_write(i, seed=ABORTED):
+    task = i.submit(write10(0, BLOCKS), lun=1, write=data(seed))
+    i.drain()
+    expect("a write to a disk that hangs is answered", False, task.is_done)
+    return task
+
+
+def expect_works(*initiators):
+    for i in initiators:
+        i.command(write10(0, BLOCKS), write=data(BESIDE)).good()
+        i.command(read10(0, BLOCKS), read=BLOCKS * BLOCK).good(data(BESIDE))
+
+
+@alone
+def e2e_first_write_to_a_hanging_disk_stops_nobody():
+    """Even asking the file system what it can do may hang."""
+    def scenario(daemon, i, other, frozen):
+        with frozen:
+            task = hanging_write(i)
+            expect_works(i, other)
+        task.wait().good()
+
+    with_hanging_disk(scenario)
+
+
+def waits(i, cdb, **options):
+    task = i.submit(cdb, lun=1, **options)
+    i.drain()
+    expect("a command on the blocks of an aborted write is answered before that has ended", False,
+           task.is_done)
+    return task
+
+
+@alone
+def e2e_abort_of_a_write_to_a_hanging_disk_is_answered():
+    def scenario(daemon, i, other, frozen):
+        i.command(write10(0, BLOCKS), lun=1, write=data(OLD)).good()
+        with frozen:
+            task = hanging_write(i)
+            expect("response", COMPLETE, i.tmf(ABORT_TASK, lun=1, rtt=task.itt, ref_cmd_sn=task.cmd_sn))
+            expect_works(i, other)
+            again = waits(i, write10(0, BLOCKS), write=data(AGAIN))
+            expect("response", COMPLETE,
+                   i.tmf(ABORT_TASK, lun=1, rtt=again.itt, ref_cmd_sn=again.cmd_sn))
+            read = waits(other, read10(0, BLOCKS), read=BLOCKS * BLOCK)
+            other.command(TEST_UNIT_READY, lun=1).good()
+        # as if it had been written before the abort was answered; the second one never came near
+        read.wait().good(data(ABORTED))
+        expect("an aborted write is answered", False, task.is_done or again.is_done)
+        i.command(write10(0, BLOCKS), lun=1, write=data(AGAIN)).good()
+        other.command(read10(0, BLOCKS), lun=1, read=BLOCKS * BLOCK).good(data(AGAIN))
+
+    for engine in ("io_uring", "threads"):
+        with_hanging_disk(scenario, engine=engine)
+
+
+@alone
+def e2e_reset_of_a_unit_on_a_hanging_disk_is_answered():
+    def scenario(daemon, i, other, frozen):
+        with frozen:
+            hanging_write(i)
+            expect("response", COMPLETE, other.tmf(LUN_RESET, lun=1))
+            other.command(TEST_UNIT_READY, lun=1).refused(0x06, 0x29, 0x03)
+            expect_works(i, other)
+            read = waits(other, read10(0, BLOCKS), read=BLOCKS * BLOCK)
+        read.wait().good(data(ABORTED))
+
+    with_hanging_disk(scenario)
+
+
+@alone
+def e2e_host_with_a_hanging_disk_can_log_in_again():
+    def scenario(daemon, i, other, frozen):
+        with frozen:
+            hanging_write(i)
+            with session(daemon) as fresh:  # the same name and ISID: it takes the session over
+                i.expect_closed()
+                expect_works(fresh, other)
+                fresh.clear_unit_attention(1)
+                write = waits(fresh, write10(0, BLOCKS), write=data(AGAIN))
+                frozen.thaw()
+                write.wait().good()
+                fresh.command(read10(0, BLOCKS), lun=1, read=BLOCKS * BLOCK).good(data(AGAIN))
+
+    with_hanging_disk(scenario)
+
+
+@alone
+def e2e_removal_waits_for_a_hanging_disk_and_nobody_for_the_removal():
+    def scenario(daemon, i, other, frozen):
+        with frozen:
+            task = hanging_write(i)
+            expect("response", COMPLETE, i.tmf(ABORT_TASK, lun=1, rtt=task.itt, ref_cmd_sn=task.cmd_sn))
+            del daemon.targets[0]["luns"][1]
+            daemon.write_config()
+            removal = daemon.start_ctl("config", "reload", "--yes")
+            expect_works(i, other)
+            with session(daemon, name="iqn.2026-11.lab.nestor:late") as late:
+                expect_works(late)
+            if removal.poll() is not None:
+                raise Failure("a LUN whose disk still writes is said to be removed")
+        expect("exit status of the removal", 0, removal.wait(20))
+
+    with_hanging_disk(scenario)
