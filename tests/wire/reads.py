@@ -1,6 +1,8 @@
 """Data-In, RFC 7143 11.7: how a read is cut into PDUs and sequences. (DataSN, offsets, F and S
 bits, lengths and bounds are checked by the initiator at each PDU.)"""
 
+import socket
+import struct
 import time
 
 import pdu as p
@@ -94,6 +96,35 @@ def test_reads_without_a_copy_end_with_the_connection():
             i.reset()
         with session(daemon) as i:
             i.command(read10(0, MIB // 512), read=MIB).good(data[:MIB])
+
+
+def at_once(i, cdbs, **options):
+    """Sends these commands in one piece, and waits for the answers."""
+    pieces = []
+    i.send_bytes = pieces.append
+    tasks = [i.submit(cdb, **options) for cdb in cdbs]
+    del i.send_bytes
+    i.send_bytes(b"".join(pieces))
+    return [task.wait() for task in tasks]
+
+
+def segments_received(i):
+    """By TCP, of data: on the loopback one for each send of up to 64 KiB."""
+    info = i.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 192)
+    return struct.unpack_from("=I", info, 152)[0]  # tcpi_data_segs_in
+
+
+def test_many_answers_leave_in_two_halves_and_few_at_once():
+    """So that both ends are at work; one send for each answer would wake the initiator 32 times."""
+    with Daemon() as daemon, session(daemon) as i:
+        data = fill(i, 32 * 512)
+        for count, sends in ((7, 1), (32, 2)):
+            # the first batches tell how many there are at a time
+            for _ in range(3):
+                before = segments_received(i)
+                for n, task in enumerate(at_once(i, [read10(n, 1) for n in range(count)], read=512)):
+                    task.good(data[n * 512:n * 512 + 512])
+            expect(f"sends for {count} answers", sends, segments_received(i) - before)
 
 
 def test_two_sessions_read_at_once():
