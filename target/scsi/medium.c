@@ -173,10 +173,8 @@ bool medium_leave_behind(struct medium *medium, struct buffer *buffer)
     if (submitted->buffer != NULL)
         buffer_ref(submitted->buffer);
     gate_hold_init(&submitted->hold);
-    if (medium->hold.is_held && medium->io.op == IO_WRITE)
+    if (medium->hold.is_held)
         gate_hand_over(&medium->hold, &submitted->hold);
-    else
-        medium_leave(medium);
     lu_keep(command->lu);
     LIST_INSERT_HEAD(&scsi->left_behind, submitted, link);
     command_log_left_behind(command);

@@ -12,9 +12,10 @@
  * that has been inside goes on (SPC-4 5.13.1: after its check a command has no conflict any more).
  *
  * A command that was aborted need not wait for a disk that hangs: it leaves its io behind
- * (medium_leave_behind()), which goes on by itself and keeps everybody out of the blocks that it
- * writes until it has ended. So nobody ever sees them before it has, and to all that can be seen it
- * ended before the abort was answered.
+ * (medium_leave_behind()), which goes on by itself and keeps everybody out of its blocks until it
+ * has ended. So nobody ever sees what a write does later, and to all that can be seen it ended
+ * before the abort was answered; and a host that tries again and again waits here, and not each
+ * time in another thread for the disk.
  */
 #pragma once
 
