@@ -8,6 +8,7 @@
 #include "conf/conf.h"
 #include "target/iscsi/portal.h"
 #include "target/registry.h"
+#include "target/scsi/drain.h"
 #include "target/worker/log.h"
 #include "target/worker/worker.h"
 
@@ -42,6 +43,7 @@ struct daemon {
     struct portals *portals;
     struct admin *admin;
     ev_signal terminate, interrupt, hangup;
+    struct left_behind_wait left_behind;
     bool is_ending;
 };
 
@@ -127,12 +129,23 @@ static void everything_is_still(void *context)
     ev_break(daemon->loop, EVBREAK_ALL);
 }
 
+/* A disk that hangs is waited for in the loop, where a second signal is heard. */
+static void disks_are_quiet(struct left_behind_wait *wait)
+{
+    struct daemon *daemon = (struct daemon *)((char *)wait - offsetof(struct daemon, left_behind));
+
+    registry_settle(daemon->registry, everything_is_still, daemon);
+}
+
 static void portals_are_closed(void *context)
 {
     struct daemon *daemon = context;
 
     daemon->portals = NULL;
-    registry_settle(daemon->registry, everything_is_still, daemon);
+    daemon->left_behind = (struct left_behind_wait){ .workers = daemon->workers,
+                                                     .home = &daemon->home,
+                                                     .done = disks_are_quiet };
+    left_behind_await(&daemon->left_behind);
 }
 
 static void on_end(struct ev_loop *loop, ev_signal *watcher, int events)

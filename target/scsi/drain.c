@@ -2,6 +2,10 @@
 
 #include "target/scsi/medium.h"
 
+#define WAIT_OF(pointer, member)                                                                   \
+    ((struct left_behind_wait *)(void *)((char *)(pointer)-offsetof(struct left_behind_wait,       \
+                                                                    member)))
+
 static bool is_meant(const struct drain_part *part, const struct command *command)
 {
     return command->itl != NULL && command->arrival <= part->latest &&
@@ -117,4 +121,48 @@ void drain_settle(struct worker *worker)
         LIST_REMOVE(part, link);
         part->drain->drained(part->drain, worker); /* its memory may be gone now */
     }
+}
+
+/* ---- the end ---- */
+
+static bool no_command(const struct drain *drain, const struct itl *itl)
+{
+    (void)drain;
+    (void)itl;
+    return false;
+}
+
+static bool every_unit(const struct drain *drain, const struct lu *lu)
+{
+    (void)drain;
+    (void)lu;
+    return true;
+}
+
+static void wait_on_worker(struct broadcast *broadcast, struct worker *worker)
+{
+    drain_start(&WAIT_OF(broadcast, broadcast)->drain, worker);
+}
+
+static void worker_is_quiet(struct drain *drain, struct worker *worker)
+{
+    (void)worker;
+    broadcast_arrive(&WAIT_OF(drain, drain)->broadcast);
+}
+
+static void all_are_quiet(struct broadcast *broadcast)
+{
+    struct left_behind_wait *wait = WAIT_OF(broadcast, broadcast);
+
+    wait->done(wait);
+}
+
+void left_behind_await(struct left_behind_wait *wait)
+{
+    wait->drain =
+        (struct drain){ .affects = no_command, .awaits = every_unit, .drained = worker_is_quiet };
+    wait->broadcast.each = wait_on_worker;
+    wait->broadcast.done = all_are_quiet;
+    wait->broadcast.home = wait->home;
+    workers_broadcast(wait->workers, &wait->broadcast);
 }

@@ -45,3 +45,18 @@ void drain_settle(struct worker *worker);
 
 /* For medium.c, when an io that was left behind on this unit has ended. */
 void drain_left_behind_out(struct worker *worker, const struct lu *lu);
+
+/*
+ * From the main thread, before it closes the units: done() runs there when nothing that was left
+ * behind is under way on any worker. Closing a unit would wait for it as well, and do nothing else.
+ */
+struct left_behind_wait {
+    /* filled by the caller */
+    struct workers *workers;
+    struct mailbox *home;
+    void (*done)(struct left_behind_wait *wait);
+    /* this room's own */
+    struct broadcast broadcast;
+    struct drain drain;
+};
+void left_behind_await(struct left_behind_wait *wait);

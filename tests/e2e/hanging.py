@@ -3,6 +3,9 @@
 LUN 1 is on an ext4 that is frozen while a write to it is under way; the disk of LUN 0 works.
 """
 
+import functools
+import signal
+
 from disks import Frozen, small_ext4, unmount
 from initiator import ABORT_TASK, LUN_RESET, TEST_UNIT_READY, session
 from nestor import Daemon, Failure, alone, expect, lun, target
@@ -119,6 +122,26 @@ def e2e_host_with_a_hanging_disk_can_log_in_again():
                 fresh.command(read10(0, BLOCKS), lun=1, read=BLOCKS * BLOCK).good(data(AGAIN))
 
     with_hanging_disk(scenario)
+
+
+@alone
+def e2e_stop_waits_for_a_hanging_disk_until_a_second_signal():
+    def scenario(daemon, i, other, frozen, signals):
+        with frozen:
+            hanging_write(i)
+            daemon.process.send_signal(signal.SIGTERM)
+            i.expect_closed()
+            other.expect_closed()
+            if signals == 2:
+                daemon.process.send_signal(signal.SIGTERM)
+                daemon.wait_log("a second signal")
+            elif daemon.process.poll() is not None:
+                raise Failure("it ended while its disk was still writing")
+        daemon.expect_exit(signals - 1)
+        daemon.start()
+
+    for signals in 1, 2:
+        with_hanging_disk(functools.partial(scenario, signals=signals))
 
 
 @alone
