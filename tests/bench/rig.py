@@ -81,7 +81,7 @@ def end(process):
     process.terminate()
     try:
         process.wait(20)
-    except subprocess.TimeoutExpired:
+    finally:  # also when we are interrupted
         process.kill()
         process.wait()
 
@@ -192,7 +192,8 @@ class Tgt:
         return self
 
     def __exit__(self, *_):
-        end(self.process)
+        self.process.kill()  # it ignores SIGTERM while it has a target
+        self.process.wait()
 
     @property
     def pid(self):
