@@ -93,7 +93,9 @@ static int open_failed(const struct backing_options *options, int number,
             options->is_readonly ? "read" : "read and write", (unsigned)geteuid());
     case -EROFS:
         return refuse(error, number,
-                      "%s: its file system is read-only; remount it, or set readonly = true", path);
+                      "%s: its file system is read-only here; remount it, set readonly = true, or "
+                      "under systemd let the unit write there (ReadWritePaths=%s)",
+                      path, folder);
     case -EISDIR:
         return refuse(error, -ENODEV, "%s: is a folder; an image is a file or a block device",
                       path);
