@@ -3,8 +3,9 @@
  *
  * All of Data-Out comes first, and only then the gate is entered, alone with the range: a slow
  * initiator holds nobody up. Inside it the blocks are read, compared and written, inline where the
- * page cache allows it. Until the write is begun an abort leaves nothing done; once it is begun the
- * command ends with it, and so does the answer to the abort.
+ * page cache allows it. Until the write is begun an abort leaves nothing done. A write that the
+ * disk has not ended when the abort comes is left behind if it is a single one: its blocks stay
+ * closed, so nobody can tell that it was not done before. A longer one is waited for.
  *
  * kill -9 leaves all or nothing too (atomic_write.h). The kernel looks for a fatal signal between
  * two pages of a buffered write, never within one, so a range that crosses no 4 KiB boundary of the
@@ -185,10 +186,9 @@ void sbc_compare_and_write_let_go(struct command *command)
 {
     struct caw *caw = COMMAND_SCRATCH(command, struct caw);
 
-    bool is_reading = caw->is_on_disk && caw->medium.io.op == IO_READ;
-
     medium_let_go(&caw->medium);
-    /* once it writes it is waited for: done or not done before an abort is answered */
-    if (!caw->is_on_disk || (is_reading && medium_leave_behind(&caw->medium, caw->buffer)))
+    if (!caw->is_on_disk ||
+        medium_leave_behind(&caw->medium,
+                            caw->medium.io.op == IO_READ ? caw->buffer : caw->burst->buffer))
         caw_give_back(command, caw);
 }

@@ -129,6 +129,6 @@ void sbc_write_atomic_let_go(struct command *command)
     struct whole_write *whole = COMMAND_SCRATCH(command, struct whole_write);
 
     medium_let_go(&whole->medium);
-    if (!whole->is_on_disk)
+    if (!whole->is_on_disk || medium_leave_behind(&whole->medium, whole->burst->buffer))
         whole_give_back(command, whole);
 }

@@ -8,7 +8,7 @@ import signal
 
 from disks import Frozen, small_ext4, unmount
 from initiator import ABORT_TASK, LUN_RESET, TEST_UNIT_READY, session
-from nestor import Daemon, Failure, alone, expect, lun, target
+from nestor import Daemon, Failure, alone, expect, lun, target, wait_until
 from task import pattern, read10, write10
 
 MIB = 1 << 20
@@ -35,6 +35,11 @@ def with_hanging_disk(scenario, **keys):
             scenario(daemon, i, other, Frozen(daemon.images))
     finally:
         unmount(daemon.images)
+
+
+def compare_and_write(lba, old, new):
+    """(CDB, Data-Out) for one block."""
+    return bytes([0x89, 0]) + lba.to_bytes(8, "big") + bytes([0, 0, 0, 1, 0, 0]), old + new
 
 
 def hanging_write(i, seed=ABORTED):
@@ -91,6 +96,26 @@ def e2e_abort_of_a_write_to_a_hanging_disk_is_answered():
 
     for engine in ("io_uring", "threads"):
         with_hanging_disk(scenario, engine=engine)
+
+
+@alone
+def e2e_heartbeat_on_a_hanging_disk_can_be_aborted():
+    """COMPARE AND WRITE: it has happened, and the host that tries it again is told so."""
+    beat = compare_and_write(0, bytes(BLOCK), pattern(BLOCK, ABORTED))
+
+    def scenario(daemon, i, other, frozen):
+        with frozen:
+            task = i.submit(beat[0], lun=1, write=beat[1])
+            i.drain()
+            expect("response", COMPLETE, i.tmf(ABORT_TASK, lun=1, rtt=task.itt, ref_cmd_sn=task.cmd_sn))
+            expect_works(i, other)
+            again = waits(i, beat[0], write=beat[1])
+            read = waits(other, read10(0, 1), read=BLOCK)
+        read.wait().good(pattern(BLOCK, ABORTED))
+        again.wait().refused(0x0e, 0x1d, 0x00)
+        expect("an aborted heartbeat is answered", False, task.is_done)
+
+    with_hanging_disk(scenario)
 
 
 @alone
@@ -153,6 +178,8 @@ def e2e_removal_waits_for_a_hanging_disk_and_nobody_for_the_removal():
             del daemon.targets[0]["luns"][1]
             daemon.write_config()
             removal = daemon.start_ctl("config", "reload", "--yes")
+            for one in (i, other):  # its LUN is gone, and it is told so
+                wait_until(lambda: one.command(TEST_UNIT_READY).status == 2, "a unit attention")
             expect_works(i, other)
             with session(daemon, name="iqn.2026-11.lab.nestor:late") as late:
                 expect_works(late)

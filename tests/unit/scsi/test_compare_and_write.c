@@ -365,10 +365,10 @@ static void test_abort_while_it_reads_leaves_nothing(void **state)
     expect_free_gate();
 }
 
-static void test_abort_while_it_writes_ends_with_the_write_done(void **state)
+static void test_abort_while_it_writes_is_seen_as_done(void **state)
 {
-    struct halves data = halves(0, 1);
-    struct fake_task caw;
+    struct halves data = halves(0, 1), again = halves(0, 2);
+    struct fake_task caw, late;
 
     (void)state;
     take_all_io();
@@ -378,13 +378,19 @@ static void test_abort_while_it_writes_ends_with_the_write_done(void **state)
     assert_int_equal(taken_io[0]->op, IO_WRITE);
     assert_int_equal(taken_io[0]->len_bytes, BLOCK); /* one call for the whole range */
     command_abort(caw.command);
-    command_abort(caw.command);
-    assert_int_equal(caw.finished, 0);
-    end_io(0);
     assert_int_equal(caw.finished, 1);
     assert_true(caw.answer.was_aborted);
     fake_free(&caw);
+    /* the disk has not ended it: who wants the block now finds out afterwards */
+    caw_task(&late, &again);
+    fake_start(&late);
+    assert_int_equal(taken_count, 1);
+    assert_int_equal(late.finished, 0);
     let_io_go();
+    end_io(0);
+    fake_wait(&late);
+    assert_int_equal(fake_sense(&late), SENSE_CODE(0xe, 0x1d, 0x00));
+    fake_free(&late);
     expect_byte(1);
     expect_free_gate();
 }
@@ -613,7 +619,7 @@ int main(void)
         TEST(test_abort_at_the_gate_leaves_nothing),
         TEST(test_abort_after_the_gate_let_it_in_leaves_nothing),
         TEST(test_abort_while_it_reads_leaves_nothing),
-        TEST(test_abort_while_it_writes_ends_with_the_write_done),
+        TEST(test_abort_while_it_writes_is_seen_as_done),
         TEST(test_caw_whose_data_comes_after_the_others_reserve_is_kept_out),
         TEST(test_reserve_is_answered_after_the_caw_that_is_under_way),
         TEST(test_read_error_is_told_and_nothing_is_written),
