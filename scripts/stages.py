@@ -315,7 +315,7 @@ def main():
                         help="lint, and the ASan build with its unit and wire tests")
     parser.add_argument("--only", default="", metavar="PATTERN",
                         help="only tests whose line holds this, such as asan/e2e/chap or lint")
-    parser.add_argument("--fuzz-seconds", type=int, default=20, help="for each fuzzer (20)")
+    parser.add_argument("--fuzz-seconds", type=int, default=10, help="for each fuzzer (10)")
     parser.add_argument("--clean", action="store_true", help="remove the builds first")
     options = parser.parse_args()
     os.environ["LC_ALL"] = "C.UTF-8"
