@@ -457,8 +457,8 @@ static int try_move(struct backing *backing, bool is_write, const struct iovec *
         return -EINVAL;
     if (may_sleep && !backing->is_memory)
         return -EAGAIN;
-    /* to ask may sleep as well, on a frozen file system: an engine does */
-    if (is_write && !backing->is_memory &&
+    /* on a frozen file system to ask may sleep as well: an engine does */
+    if (is_write && !backing->is_memory && !backing->place.is_block_device &&
         !atomic_load_explicit(&backing->knows_nowait_write, memory_order_relaxed))
         return -EAGAIN;
     n = move(is_write, backing->fd, iov, iov_count, offset_bytes, may_sleep ? 0 : RWF_NOWAIT);

@@ -484,8 +484,11 @@ static void take_bytes(struct conn *conn, uint8_t *bytes, uint32_t len)
     uint32_t at = 0;
 
     while (!conn->is_closing && !conn->is_draining && !conn_is_paused(conn)) {
-        uint32_t left = len - at, head;
-        if (left < BHS_BYTES || left < (head = head_bytes(conn, bytes + at)))
+        uint32_t left = len - at;
+        if (left < BHS_BYTES)
+            break;
+        uint32_t head = head_bytes(conn, bytes + at);
+        if (left < head)
             break;
         if (!take_header(conn, bytes + at))
             return;

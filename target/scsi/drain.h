@@ -48,7 +48,7 @@ void drain_left_behind_out(struct worker *worker, const struct lu *lu);
 
 /*
  * From the main thread, before it closes the units: done() runs there when nothing that was left
- * behind is under way on any worker. Closing a unit would wait for it as well, and do nothing else.
+ * behind is under way on any worker. No nexus is left.
  */
 struct left_behind_wait {
     /* filled by the caller */

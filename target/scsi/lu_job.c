@@ -5,21 +5,6 @@
 #define CONTAINER_OF(pointer, type, member)                                                        \
     ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
-void lu_keep(struct lu *lu)
-{
-    pthread_mutex_lock(&lu->mutex);
-    lu->jobs++;
-    pthread_mutex_unlock(&lu->mutex);
-}
-
-void lu_let_go(struct lu *lu)
-{
-    pthread_mutex_lock(&lu->mutex);
-    if (--lu->jobs == 0)
-        pthread_cond_broadcast(&lu->jobs_are_over);
-    pthread_mutex_unlock(&lu->mutex);
-}
-
 static void slice_run(struct job *job)
 {
     struct lu_job *lu_job = CONTAINER_OF(job, struct lu_job, job);
@@ -38,12 +23,17 @@ static void slice_done(struct job *job)
         return job_pool_submit(lu_job->pool, job);
     if (lu_job->over)
         lu_job->over(lu_job);
-    lu_let_go(lu);
+    pthread_mutex_lock(&lu->mutex);
+    if (--lu->jobs == 0)
+        pthread_cond_broadcast(&lu->jobs_are_over);
+    pthread_mutex_unlock(&lu->mutex);
 }
 
 void lu_job_start(struct lu_job *job, struct job_pool *pool)
 {
-    lu_keep(job->lu);
+    pthread_mutex_lock(&job->lu->mutex);
+    job->lu->jobs++;
+    pthread_mutex_unlock(&job->lu->mutex);
     job->pool = pool;
     job->job = (struct job){ .run = slice_run, .done = slice_done };
     job_pool_submit(pool, &job->job);

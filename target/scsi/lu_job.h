@@ -25,9 +25,5 @@ struct lu_job {
 /* run, over and lu are set. */
 void lu_job_start(struct lu_job *job, struct job_pool *pool);
 
-/* What works on a unit without a command and without slices: lu_close() waits for this as well. */
-void lu_keep(struct lu *lu);
-void lu_let_go(struct lu *lu); /* the unit may be gone then */
-
 /* For lu.c: keeps further slices from being run, and waits. */
 void lu_jobs_end(struct lu *lu);

@@ -2,11 +2,12 @@
 
 #include "target/scsi/command.h"
 #include "target/scsi/drain.h"
-#include "target/scsi/lu_job.h"
+#include "target/scsi/limits.h"
 #include "target/scsi/nexus.h"
 #include "target/scsi/opcodes.h"
 #include "target/worker/log.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -99,6 +100,7 @@ static void medium_done(struct io *io)
 static void left_behind_done(struct submitted_io *submitted)
 {
     struct worker *worker = submitted->worker;
+    struct scsi_worker *scsi = worker->scsi;
     struct lu *lu = submitted->lu;
     int error = submitted->io.result;
     uint64_t seconds = (worker->now_ns - submitted->left_ns) / NS_PER_S;
@@ -113,9 +115,10 @@ static void left_behind_done(struct submitted_io *submitted)
         gate_leave(&submitted->hold);
     buffer_put(worker->buffers, submitted->buffer);
     LIST_REMOVE(submitted, link);
-    put_back(worker->scsi, submitted);
+    scsi->left_behind_count--;
+    scsi->left_behind_bytes -= submitted->io.len_bytes;
+    put_back(scsi, submitted);
     drain_left_behind_out(worker, lu);
-    lu_let_go(lu);
 }
 
 static void submitted_done(struct io *io)
@@ -154,29 +157,37 @@ void medium_submit(struct medium *medium, void (*next)(struct medium *medium))
     engine_submit(worker->engine, &submitted->io);
 }
 
+/* A host that aborts and sends new ones for ever must not take all memory and all threads. */
+static bool may_leave_more(const struct scsi_worker *scsi, const struct submitted_io *submitted)
+{
+    return scsi->left_behind_count < LIMIT_LEFT_BEHIND &&
+           scsi->left_behind_bytes + submitted->io.len_bytes <= LIMIT_LEFT_BEHIND_BYTES;
+}
+
 bool medium_leave_behind(struct medium *medium, struct buffer *buffer)
 {
     struct submitted_io *submitted = medium->submitted;
     struct command *command = medium->command;
     struct worker *worker = command->nexus->worker;
     struct scsi_worker *scsi = worker->scsi;
-    bool has_bytes = medium->io.op == IO_READ || medium->io.op == IO_WRITE;
 
     if (submitted == NULL || !command->was_aborted || command->itl->gone_by != NULL ||
-        (has_bytes && buffer == NULL))
+        !may_leave_more(scsi, submitted))
         return false;
+    assert((buffer != NULL) == (submitted->io.bytes != NULL));
     medium->submitted = NULL;
     submitted->medium = NULL;
     submitted->lu = command->lu;
     submitted->left_ns = worker->now_ns;
-    submitted->buffer = has_bytes ? buffer : NULL;
-    if (submitted->buffer != NULL)
-        buffer_ref(submitted->buffer);
+    submitted->buffer = buffer;
+    if (buffer != NULL)
+        buffer_ref(buffer);
     gate_hold_init(&submitted->hold);
     if (medium->hold.is_held)
         gate_hand_over(&medium->hold, &submitted->hold);
-    lu_keep(command->lu);
     LIST_INSERT_HEAD(&scsi->left_behind, submitted, link);
+    scsi->left_behind_count++;
+    scsi->left_behind_bytes += submitted->io.len_bytes;
     command_log_left_behind(command);
     command_unpin(command);
     return true;

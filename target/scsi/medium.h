@@ -66,6 +66,7 @@ void medium_let_go(struct medium *medium);
 /*
  * Leaves the io in flight behind: next() will not run. `buffer` is where io.bytes stand (a ref is
  * taken; NULL for an io without bytes). False: nothing is in flight, or it has to be waited for,
- * because the command was not aborted, its unit is being taken away, or no memory was there for it.
+ * because the command was not aborted, its unit is being taken away, too much has been left behind
+ * (limits.h), or no memory was there for it.
  */
 bool medium_leave_behind(struct medium *medium, struct buffer *buffer);

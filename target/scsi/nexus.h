@@ -134,7 +134,9 @@ struct scsi_worker {
     LIST_HEAD(, nexus) nexuses;
     LIST_HEAD(, drain_part) drains;                  /* that wait for commands of this worker */
     LIST_HEAD(, submitted_io) left_behind, free_ios; /* medium.c's */
-    uint64_t arrivals;                               /* given to the latest command */
+    unsigned left_behind_count;
+    uint64_t left_behind_bytes;
+    uint64_t arrivals; /* given to the latest command */
     struct command_walk *command_walks;
     struct nexus_walk *nexus_walks;
 };

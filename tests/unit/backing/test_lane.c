@@ -360,6 +360,10 @@ static void test_first_write_learns_whether_the_file_knows_nowait(void **state)
         assert_int_equal(backing_try_write(bench.backing, &iov, 1, 0), -EAGAIN);
         assert_false(bench.backing->lacks_nowait_write || bench.backing->knows_nowait_write);
     }
+    /* a device has no file system that could be frozen, and no lane that asks for it */
+    bench.backing->place.is_block_device = true;
+    lacks = backing_try_write(bench.backing, &iov, 1, 0) != 0;
+    assert_int_equal(bench.backing->lacks_nowait_write, lacks);
     free(bytes);
 }
 

@@ -8,7 +8,7 @@
 
 #include "tests/unit/scsi/fake_transport.h"
 
-enum { TAKEN_IO_MAX = 8 };
+enum { TAKEN_IO_MAX = 300 };
 
 extern struct rig rig;
 

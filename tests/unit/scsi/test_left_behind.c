@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
+#include "target/scsi/limits.h"
 #include "tests/unit/scsi/disk_bench.h"
 
 #include <errno.h>
@@ -47,8 +48,6 @@ static void test_aborted_write_does_not_wait_for_the_disk(void **state)
     assert_true(task.answer.was_aborted);
     assert_int_equal(taken_count, 2); /* pieces; the others were not begun */
     fake_free(&task);
-    memset(data, 0,
-           3000 * RIG_BLOCK_BYTES); /* what the initiator had sent is not looked at again */
     free(data);
     while (taken_count > 0)
         end_io(0);
@@ -152,6 +151,48 @@ static void test_aborted_flush_does_not_wait_for_the_disk(void **state)
     end_io(-EIO);
 }
 
+/* `cdb` again and again, each aborted at once: so many end, and the next one waits for the disk. */
+static void expect_bounded(const uint8_t *cdb, uint32_t expected)
+{
+    struct fake_task task;
+
+    for (uint32_t i = 0; i < expected; i++) {
+        fake_task(&task, &rig, cdb, 0, NULL, 0);
+        start_and_abort(&task);
+        assert_int_equal(task.finished, 1);
+        fake_free(&task);
+    }
+    fake_task(&task, &rig, cdb, 0, NULL, 0);
+    start_and_abort(&task);
+    assert_int_equal(task.finished, 0);
+    while (taken_count > 0)
+        end_io(0);
+    assert_int_equal(task.finished, 1);
+    fake_free(&task);
+    /* and then there is room again */
+    fake_task(&task, &rig, cdb, 0, NULL, 0);
+    start_and_abort(&task);
+    assert_int_equal(task.finished, 1);
+    fake_free(&task);
+    end_io(0);
+}
+
+static void test_what_is_left_behind_is_bounded_in_number(void **state)
+{
+    const uint8_t synchronize[10] = { 0x35 };
+
+    (void)state;
+    expect_bounded(synchronize, LIMIT_LEFT_BEHIND);
+}
+
+static void test_what_is_left_behind_is_bounded_in_bytes(void **state)
+{
+    const uint8_t prefetch[10] = { 0x34, [7] = 0x02 }; /* 512 blocks: a chunk */
+
+    (void)state;
+    expect_bounded(prefetch, LIMIT_LEFT_BEHIND_BYTES / LIMIT_CHUNK_BYTES);
+}
+
 static void note_done(struct map_change *change)
 {
     *(bool *)change->context = true;
@@ -227,6 +268,8 @@ int main(void)
         TEST(test_who_waits_for_an_aborted_write_can_be_aborted_as_well),
         TEST(test_aborted_read_does_not_wait_for_the_disk),
         TEST(test_aborted_flush_does_not_wait_for_the_disk),
+        TEST(test_what_is_left_behind_is_bounded_in_number),
+        TEST(test_what_is_left_behind_is_bounded_in_bytes),
         TEST(test_a_unit_is_not_taken_away_before_an_aborted_write_has_ended),
         TEST(test_aborted_verify_does_not_wait_for_the_disk),
     };
