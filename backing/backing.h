@@ -85,7 +85,7 @@ int backing_try_write(struct backing *backing, const struct iovec *iov, int iov_
  * Is all of a range in the page cache, so that sending it does not sleep on a disk? false also when
  * nobody can tell. It is a look: what memory pressure takes a moment later is waited for.
  */
-bool backing_is_cached(const struct backing *backing, uint64_t offset_bytes, uint32_t len_bytes);
+bool backing_is_cached(struct backing *backing, uint64_t offset_bytes, uint32_t len_bytes);
 
 /*
  * Sends a range to a non-blocking socket without copying it: the pages themselves are lent to the

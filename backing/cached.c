@@ -2,6 +2,7 @@
 #include "backing/file.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <unistd.h>
@@ -24,13 +25,55 @@ static bool is_all_resident(void *mapping, size_t len_bytes, size_t page_bytes)
     return true;
 }
 
-bool backing_is_cached(const struct backing *backing, uint64_t offset_bytes, uint32_t len_bytes)
+/*
+ * An outline of the image that reaches to `end_bytes`; NULL without memory or addresses for it.
+ * Threads that need one at the same time may each make one; the first that is in place serves all.
+ */
+static const struct outline *outline_to(struct backing *backing, uint64_t end_bytes)
+{
+    struct outline *newest = atomic_load_explicit(&backing->outline, memory_order_acquire), *made;
+
+    if (newest && newest->len_bytes >= end_bytes)
+        return newest;
+    made = malloc(sizeof *made);
+    if (!made)
+        return NULL;
+    made->len_bytes = backing_size_bytes(backing);
+    made->start = mmap(NULL, made->len_bytes, PROT_READ, MAP_SHARED, backing->fd, 0);
+    if (made->start == MAP_FAILED) {
+        free(made);
+        return NULL;
+    }
+    made->older = newest;
+    while (!atomic_compare_exchange_strong_explicit(&backing->outline, &made->older, made,
+                                                    memory_order_acq_rel, memory_order_acquire)) {
+        newest = made->older;
+        if (newest->len_bytes >= end_bytes) {
+            made->older = NULL;
+            outlines_free(made);
+            return newest;
+        }
+    }
+    return made;
+}
+
+void outlines_free(struct outline *newest)
+{
+    while (newest) {
+        struct outline *older = newest->older;
+
+        munmap(newest->start, newest->len_bytes);
+        free(newest);
+        newest = older;
+    }
+}
+
+bool backing_is_cached(struct backing *backing, uint64_t offset_bytes, uint32_t len_bytes)
 {
     size_t page_bytes = (size_t)sysconf(_SC_PAGESIZE);
-    size_t lead_bytes = offset_bytes % page_bytes, mapped_bytes = lead_bytes + len_bytes;
+    size_t lead_bytes = offset_bytes % page_bytes;
     uint64_t size_bytes = backing_size_bytes(backing);
-    void *mapping;
-    bool is_cached;
+    const struct outline *outline;
 
     if (offset_bytes > size_bytes || len_bytes > size_bytes - offset_bytes || len_bytes == 0)
         return false;
@@ -38,13 +81,9 @@ bool backing_is_cached(const struct backing *backing, uint64_t offset_bytes, uin
         return true;
     if (!backing->tells_residency)
         return false;
-    mapping = mmap(NULL, mapped_bytes, PROT_READ, MAP_SHARED, backing->fd,
-                   (off_t)(offset_bytes - lead_bytes));
-    if (mapping == MAP_FAILED)
-        return false;
-    is_cached = is_all_resident(mapping, mapped_bytes, page_bytes);
-    munmap(mapping, mapped_bytes);
-    return is_cached;
+    outline = outline_to(backing, offset_bytes + len_bytes);
+    return outline && is_all_resident((char *)outline->start + (offset_bytes - lead_bytes),
+                                      lead_bytes + len_bytes, page_bytes);
 }
 
 int64_t backing_send(const struct backing *backing, int socket, uint64_t offset_bytes,

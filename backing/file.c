@@ -319,6 +319,7 @@ void backing_close(struct backing *backing)
 {
     if (backing == NULL)
         return;
+    outlines_free(backing->outline); /* each holds the file open, and the lock with it */
     if (backing->fd >= 0)
         close(backing->fd); /* gives up the lock too */
     lane_close(&backing->lane);

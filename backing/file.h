@@ -10,12 +10,24 @@
 
 #include <stdatomic.h>
 
+/*
+ * The image's addresses, for mincore(2) to be asked about; nobody touches them, so they cost no
+ * memory. One that was made before the image grew stays to the end: others may be asking it.
+ */
+struct outline {
+    void *start;
+    uint64_t len_bytes;
+    struct outline *older;
+};
+void outlines_free(struct outline *newest); /* and the older ones; NULL is fine; cached.c */
+
 struct backing {
     int fd;
     char *path;
     bool is_readonly;
     bool is_memory;       /* tmpfs: can't sleep on a disk */
     bool tells_residency; /* which pages are in memory; the kernel tells only who could write it */
+    struct outline *_Atomic outline; /* the newest; NULL: nobody has asked what is in memory */
     struct backing_place place;
     uint32_t file_system_block_bytes; /* 0: no file, or not known */
     _Atomic uint64_t size_bytes;

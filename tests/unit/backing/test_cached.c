@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -100,6 +101,58 @@ static void test_nothing_is_cached_beyond_the_end(void **state)
     assert_false(backing_is_cached(bench.image, 0, 0));
 }
 
+static void test_what_the_image_grew_by_is_told_as_well(void **state)
+{
+    struct backing_error error;
+    struct io io = { .op = IO_WRITE, .backing = bench.image, .bytes = bench.data };
+
+    (void)state;
+    assert_true(backing_is_cached(bench.image, 0, MIB));
+    assert_false(backing_is_cached(bench.image, SIZE_BYTES, MIB));
+    assert_int_equal(backing_grow(bench.image, SIZE_BYTES + MIB, &error), 0);
+    io.offset_bytes = SIZE_BYTES;
+    io.len_bytes = MIB;
+    backing_run(&io);
+    assert_int_equal(io.result, 0);
+    assert_true(backing_is_cached(bench.image, SIZE_BYTES, MIB));
+    assert_true(backing_is_cached(bench.image, 0, MIB));
+}
+
+static void *ask_all_of_it(void *result)
+{
+    *(bool *)result = true;
+    for (uint32_t at = 0; at < MIB; at += 4096)
+        *(bool *)result &= backing_is_cached(bench.image, at, 4096);
+    return NULL;
+}
+
+static void test_several_threads_may_be_the_first_to_ask(void **state)
+{
+    pthread_t threads[4];
+    bool results[4];
+
+    (void)state;
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, ask_all_of_it, &results[i]), 0);
+    for (int i = 0; i < 4; i++)
+        pthread_join(threads[i], NULL);
+    for (int i = 0; i < 4; i++)
+        assert_true(results[i]);
+}
+
+/* The outline holds the file open, and a file's lock lives as long as it is open. */
+static void test_an_image_that_was_asked_about_is_free_when_it_is_closed(void **state)
+{
+    struct backing_options options = { .path = bench.scratch.path };
+    struct backing_error error;
+
+    (void)state;
+    assert_true(backing_is_cached(bench.image, 0, MIB));
+    backing_close(bench.image);
+    bench.image = NULL;
+    assert_int_equal(backing_open(&options, &bench.image, &error), 0);
+}
+
 static void test_bytes_arrive_as_they_are(void **state)
 {
     uint8_t got[3000];
@@ -157,6 +210,9 @@ int main(void)
         TEST(test_what_was_just_written_is_cached),
         TEST(test_one_page_that_is_not_there_is_enough),
         TEST(test_nothing_is_cached_beyond_the_end),
+        TEST(test_what_the_image_grew_by_is_told_as_well),
+        TEST(test_several_threads_may_be_the_first_to_ask),
+        TEST(test_an_image_that_was_asked_about_is_free_when_it_is_closed),
         TEST(test_bytes_arrive_as_they_are),
         TEST(test_a_full_socket_says_so_and_loses_nothing),
         TEST(test_a_file_that_shrank_is_an_error),
