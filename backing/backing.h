@@ -8,7 +8,8 @@
  * Knows     bytes; nothing of blocks' sizes, SCSI, or who asks.
  *
  * Every transfer is whole or an error: short reads and writes and EINTR are gone on with inside.
- * A read beyond the end of a file that shrank behind our back is -EIO, never made-up zeros.
+ * A read beyond the end of a file that shrank behind our back is -EIO, never made-up zeros; what is
+ * known to have been a hole stays one.
  */
 #pragma once
 
@@ -71,10 +72,11 @@ int backing_usage(const struct backing *backing, struct backing_usage *usage);
 int backing_grow(struct backing *backing, uint64_t size_bytes, struct backing_error *error);
 
 /*
- * Inline transfers, for what the page cache holds: all the bytes at once, or -EAGAIN when that
- * could sleep (hand an io to the engine then), or another negative errno. Never blocks on a disk.
- * A file that does not know RWF_NOWAIT is remembered: reads of tmpfs, which cannot sleep, go on
- * inline; anything else says -EAGAIN from then on.
+ * Inline transfers, for what the page cache holds, and reads of holes that are known: all the bytes
+ * at once, or -EAGAIN when that could sleep (hand an io to the engine then), or another negative
+ * errno. Never blocks on a disk. Where an image may have holes, the first read of each part says
+ * -EAGAIN, and the engine asks (holes.h). A file that does not know RWF_NOWAIT is remembered: reads
+ * of tmpfs, which cannot sleep, go on inline; anything else says -EAGAIN from then on.
  */
 int backing_try_read(struct backing *backing, const struct iovec *iov, int iov_count,
                      uint64_t offset_bytes);

@@ -319,6 +319,7 @@ int backing_copy_step(struct backing_copy *copy, const struct backing_copy_part 
     if (!is_inside(copy->source, part->source_offset_bytes, part->len_bytes) ||
         !is_inside(copy->destination, part->destination_offset_bytes, part->len_bytes))
         return -EINVAL;
+    holes_write(&copy->destination->holes, part->destination_offset_bytes, part->len_bytes);
     if (part->is_clone) {
         error = clone_part(copy, part);
         if (error == 0) {

@@ -244,6 +244,7 @@ static int learn(const struct backing_options *options, struct backing *backing,
                  struct backing_error *error)
 {
     uint64_t size_bytes = 0;
+    bool tells_holes = false;
     struct statfs fs;
     struct stat st;
     int number = fstat(backing->fd, &st) == 0 ? 0 : -errno;
@@ -258,6 +259,7 @@ static int learn(const struct backing_options *options, struct backing *backing,
         if (!backing->place.is_block_device && fstatfs(backing->fd, &fs) == 0) {
             backing->is_memory = fs.f_type == TMPFS_MAGIC;
             backing->file_system_block_bytes = (uint32_t)fs.f_bsize;
+            tells_holes = fs.f_type == EXT4_SUPER_MAGIC || fs.f_type == XFS_SUPER_MAGIC;
         }
         number = real_size(backing, &size_bytes);
     }
@@ -275,6 +277,8 @@ static int learn(const struct backing_options *options, struct backing *backing,
                       options->path, size_text(size_bytes).text,
                       size_text(options->size_bytes).text, options->size_bytes, options->path);
     backing->size_bytes = options->size_bytes != 0 ? options->size_bytes : size_bytes;
+    if (tells_holes)
+        holes_open(&backing->holes, backing->size_bytes);
     return 0;
 }
 
@@ -323,6 +327,7 @@ void backing_close(struct backing *backing)
     if (backing->fd >= 0)
         close(backing->fd); /* gives up the lock too */
     lane_close(&backing->lane);
+    holes_close(&backing->holes);
     free(backing->path);
     free(backing);
 }
@@ -446,16 +451,13 @@ static ssize_t move(bool is_write, int fd, const struct iovec *iov, int iov_coun
 /* Less than all is none: the engine does the whole of it, which for a write puts the same bytes
  * again. */
 static int try_move(struct backing *backing, bool is_write, const struct iovec *iov, int iov_count,
-                    uint64_t offset_bytes)
+                    uint64_t offset_bytes, uint64_t total_bytes)
 {
     atomic_bool *lacks_nowait =
         is_write ? &backing->lacks_nowait_write : &backing->lacks_nowait_read;
     bool may_sleep = atomic_load_explicit(lacks_nowait, memory_order_relaxed);
-    uint64_t total_bytes;
     ssize_t n;
 
-    if (!iov_is_inside(backing, iov, iov_count, offset_bytes, &total_bytes))
-        return -EINVAL;
     if (may_sleep && !backing->is_memory)
         return -EAGAIN;
     /* on a frozen file system to ask may sleep as well: an engine does */
@@ -465,7 +467,7 @@ static int try_move(struct backing *backing, bool is_write, const struct iovec *
     n = move(is_write, backing->fd, iov, iov_count, offset_bytes, may_sleep ? 0 : RWF_NOWAIT);
     if (n < 0 && errno == EOPNOTSUPP && !may_sleep) {
         atomic_store_explicit(lacks_nowait, true, memory_order_relaxed);
-        return try_move(backing, is_write, iov, iov_count, offset_bytes);
+        return try_move(backing, is_write, iov, iov_count, offset_bytes, total_bytes);
     }
     if (n < 0)
         return errno == EINTR ? -EAGAIN : -errno;
@@ -475,15 +477,32 @@ static int try_move(struct backing *backing, bool is_write, const struct iovec *
 int backing_try_read(struct backing *backing, const struct iovec *iov, int iov_count,
                      uint64_t offset_bytes)
 {
-    return try_move(backing, false, iov, iov_count, offset_bytes);
+    uint64_t total_bytes;
+
+    if (!iov_is_inside(backing, iov, iov_count, offset_bytes, &total_bytes))
+        return -EINVAL;
+    switch (holes_answer(&backing->holes, offset_bytes, total_bytes)) {
+    case HOLES_DATA: return try_move(backing, false, iov, iov_count, offset_bytes, total_bytes);
+    case HOLES_UNASKED: break; /* to look into the cache would make pages for a hole */
+    case HOLES_EMPTY:
+        for (int i = 0; i < iov_count; i++)
+            memset(iov[i].iov_base, 0, iov[i].iov_len);
+        return 0;
+    }
+    return -EAGAIN;
 }
 
 int backing_try_write(struct backing *backing, const struct iovec *iov, int iov_count,
                       uint64_t offset_bytes)
 {
+    uint64_t total_bytes;
+
     if (backing->is_readonly)
         return -EROFS;
-    return try_move(backing, true, iov, iov_count, offset_bytes);
+    if (!iov_is_inside(backing, iov, iov_count, offset_bytes, &total_bytes))
+        return -EINVAL;
+    holes_write(&backing->holes, offset_bytes, total_bytes);
+    return try_move(backing, true, iov, iov_count, offset_bytes, total_bytes);
 }
 
 int backing_will_need(struct backing *backing, uint64_t offset_bytes, uint64_t len_bytes)

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "backing/backing.h"
+#include "backing/holes.h"
 #include "backing/lane.h"
 
 #include <stdatomic.h>
@@ -43,4 +44,5 @@ struct backing {
     _Atomic unsigned failed_syncs;
 
     struct lane lane; /* of the writes that need a thread */
+    struct holes holes;
 };

@@ -144,13 +144,6 @@ static void runner_done(struct job *job)
         job_pool_submit(runners->jobs, job);
 }
 
-void runners_put(struct runners *runners, struct io *io)
-{
-    io->engine.is_in_lane = false;
-    io_queue_put(&runners->ready, io);
-    runners->ready_count++;
-}
-
 /* Those that rest are woken for what was put before. */
 static bool one_rests(struct runners *runners)
 {
@@ -160,6 +153,16 @@ static bool one_rests(struct runners *runners)
     rests = runners->resting_count > runners->ready_count;
     pthread_mutex_unlock(&runners->mutex);
     return rests;
+}
+
+bool runners_put(struct runners *runners, struct io *io, bool may_wait)
+{
+    if (!may_wait && !one_rests(runners))
+        return false;
+    io->engine.is_in_lane = false;
+    io_queue_put(&runners->ready, io);
+    runners->ready_count++;
+    return true;
 }
 
 bool runners_put_in_lane(struct runners *runners, struct io *io, bool may_wait)

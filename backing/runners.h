@@ -21,12 +21,10 @@ int runners_create(struct ev_loop *loop, struct job_pool *jobs, void (*came)(str
 /* When nothing that was put is still to come. */
 void runners_destroy(struct runners *runners);
 
-void runners_put(struct runners *runners, struct io *io);
+/* False: all threads are at work; nothing has been done. With may_wait that is no reason. */
+bool runners_put(struct runners *runners, struct io *io, bool may_wait);
 
-/*
- * A write to a regular file, in its file's lane. False: it would need a thread, and all are at
- * work; nothing has been done. With may_wait that is no reason.
- */
+/* The same for a write to a regular file, in its file's lane: there it may need no thread. */
 bool runners_put_in_lane(struct runners *runners, struct io *io, bool may_wait);
 
 /* Wakes as many threads as what was put since needs. */

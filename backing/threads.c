@@ -30,7 +30,7 @@ static void turn_is_over(struct ev_loop *loop, ev_prepare *turn, int events)
     (void)events;
     while ((io = io_queue_take(&threads->ready_syncs)) != NULL) {
         sync_groups_start(&threads->syncs, io);
-        runners_put(threads->engine.runners, io);
+        runners_put(threads->engine.runners, io, true);
     }
     runners_start(threads->engine.runners);
 }
@@ -40,7 +40,7 @@ static void make_ready(struct threads *threads, struct io *io)
     if (transfer_is_file_write(io))
         runners_put_in_lane(threads->engine.runners, io, true);
     else if (!transfer_is_sync(io))
-        runners_put(threads->engine.runners, io);
+        runners_put(threads->engine.runners, io, true);
     else if (sync_groups_lead(&threads->syncs, io))
         io_queue_put(&threads->ready_syncs, io);
 }

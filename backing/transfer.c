@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <string.h>
 #include <unistd.h>
 
 enum {
@@ -15,6 +16,7 @@ enum {
 
 enum step {
     STEP_NOTHING,
+    STEP_LOOK,
     STEP_READ,
     STEP_WRITE,
     STEP_WRITE_DURABLE, /* RWF_DSYNC: written and on stable storage in one call */
@@ -57,7 +59,10 @@ static enum step way_to_zero(const struct io *io, enum step after)
 static enum step first_step(const struct io *io, bool groups_syncs)
 {
     switch (io->op) {
-    case IO_READ: return STEP_READ;
+    case IO_READ:
+        return holes_answer(&io->backing->holes, io->offset_bytes, io->len_bytes) == HOLES_UNASKED
+                   ? STEP_LOOK
+                   : STEP_READ;
     case IO_WRITE:
         return io->is_durable && !groups_syncs && !io->backing->lacks_dsync ? STEP_WRITE_DURABLE
                                                                             : STEP_WRITE;
@@ -93,6 +98,8 @@ void transfer_begin(struct io *io, bool groups_syncs)
     io->engine.retries = 0;
     io->engine.failed_syncs = io->backing->failed_syncs;
     io->result = check(io);
+    if (io->result == 0 && io->op == IO_WRITE)
+        holes_write(&io->backing->holes, io->offset_bytes, io->len_bytes);
     io->engine.step =
         (uint8_t)(io->result != 0 || is_empty ? STEP_NOTHING : first_step(io, groups_syncs));
 }
@@ -109,6 +116,7 @@ void transfer_next(const struct io *io, struct call *call)
     };
     switch ((enum step)io->engine.step) {
     case STEP_NOTHING: call->kind = CALL_NOTHING; break;
+    case STEP_LOOK: call->kind = CALL_LOOK; break;
     case STEP_READ:
     case STEP_WRITE:
     case STEP_WRITE_DURABLE:
@@ -199,6 +207,13 @@ bool transfer_went(struct io *io, int64_t result)
 {
     switch ((enum step)io->engine.step) {
     case STEP_NOTHING: return true;
+    case STEP_LOOK:
+        if (result) {
+            memset(io->bytes, 0, io->len_bytes);
+            return over(io, 0);
+        }
+        io->engine.step = STEP_READ;
+        return false;
     case STEP_READ:
     case STEP_WRITE:
     case STEP_WRITE_DURABLE:
@@ -226,6 +241,11 @@ bool transfer_is_sync(const struct io *io)
     return io->engine.step == STEP_SYNC;
 }
 
+bool transfer_is_look(const struct io *io)
+{
+    return io->engine.step == STEP_LOOK;
+}
+
 bool transfer_is_file_write(const struct io *io)
 {
     return io->engine.step == STEP_WRITE && !io->backing->place.is_block_device;
@@ -237,7 +257,8 @@ static int64_t call_make(const struct call *call)
     ssize_t n = 0;
 
     switch (call->kind) {
-    case CALL_NOTHING: return 0;
+    case CALL_NOTHING:
+    case CALL_LOOK: return 0;
     case CALL_READ:
         n = pread(call->fd, call->bytes, call->len_bytes, (off_t)call->offset_bytes);
         break;
@@ -270,6 +291,9 @@ int64_t transfer_call(const struct io *io)
     struct backing *backing = io->backing;
     struct call call;
 
+    if (transfer_is_look(io))
+        return holes_look(&backing->holes, backing->fd, backing_size_bytes(backing),
+                          io->offset_bytes, io->len_bytes) == HOLES_EMPTY;
     transfer_next(io, &call);
     if (transfer_is_file_write(io) &&
         !atomic_load_explicit(&backing->lacks_nowait_write, memory_order_relaxed) &&

@@ -11,6 +11,7 @@
 
 enum call_kind {
     CALL_NOTHING, /* to make no call at all: the result is known */
+    CALL_LOOK,    /* is there anything to read? see holes.h; 1: no, and it reads as zeros */
     CALL_READ,
     CALL_WRITE,
     CALL_SYNC_DATA,
@@ -41,6 +42,10 @@ bool transfer_is_sync(const struct io *io);
 
 /* The next call writes to a regular file what the io brought. */
 bool transfer_is_file_write(const struct io *io);
+
+/* The next call asks the file system whether there is anything to read: it needs a thread. The read
+ * goes on without it when its result is said to be 0. */
+bool transfer_is_look(const struct io *io);
 
 /* Makes the next call on the calling thread; its result is for transfer_went(). */
 int64_t transfer_call(const struct io *io);

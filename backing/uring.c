@@ -9,6 +9,8 @@
  * Durable writes share their syncs: the kernel does the buffered writes of one file one after the
  * other, so with RWF_DSYNC each would wait for the syncs of all before it.
  *
+ * A read that asks for holes first goes to a runner if one rests; otherwise it does not ask.
+ *
  * A write to a file that does not know RWF_NOWAIT (ext4) would cost a kernel thread's wake-up each:
  * those go to the file's lane, which does all of a turn with one. When every runner is at work (on
  * files that are stuck, say) the kernel's threads do them after all; they sort files by a hash, so
@@ -54,8 +56,7 @@ static void sqe_fill(struct uring *uring, struct io_uring_sqe *sqe, struct io *i
     transfer_next(io, &call);
     switch (call.kind) {
     case CALL_NOTHING: /* comes back like all others, through its completion */
-        io_uring_prep_nop(sqe);
-        break;
+    case CALL_LOOK: io_uring_prep_nop(sqe); break;
     case CALL_READ:
         io_uring_prep_read(sqe, call.fd, call.bytes, (unsigned)call.len_bytes, call.offset_bytes);
         break;
@@ -128,6 +129,11 @@ static void make_ready(struct uring *uring, struct io *io)
 {
     if (wants_lane(io) && runners_put_in_lane(uring->engine.runners, io, false))
         return;
+    if (transfer_is_look(io)) {
+        if (runners_put(uring->engine.runners, io, false))
+            return;
+        transfer_went(io, 0);
+    }
     if (!transfer_is_sync(io) || sync_groups_lead(&uring->syncs, io))
         io_queue_put(&uring->ready, io);
 }

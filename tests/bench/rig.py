@@ -280,6 +280,13 @@ def random_image(path, size_bytes):
     return path
 
 
+def sparse_image(path, size_bytes):
+    """Nothing but a hole, and no page of it in the page cache."""
+    with open(path, "wb") as image:
+        image.truncate(size_bytes)
+    return path
+
+
 def size(text):
     """Bytes of "2g" and the like."""
     shifts = {"k": 10, "m": 20, "g": 30}

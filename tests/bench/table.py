@@ -51,13 +51,15 @@ def contenders(options, image, folder):
     return ones
 
 
-def run_rounds(options, ones):
+def run_rounds(options, ones, image):
     """samples[workload][contender] = [sample, ...]"""
     samples = {w: {name: [] for name in ones} for w in options.workloads}
     for number in range(options.rounds):
         for workload in options.workloads:
             words = WORKLOADS[workload][1].split()
             for name, make in ones.items():
+                if options.sparse:
+                    rig.sparse_image(image, rig.size(options.size))
                 with make() as contender:
                     sample = rig.measured(contender, *words, "--secs", options.secs, "--warmup",
                                           options.warmup, disturbed_max=options.disturbed_max)
@@ -122,6 +124,9 @@ def arguments():
     parser.add_argument("--cache", choices=("writeback", "writethrough"), default="writeback",
                         help="of nestord's LUN")
     parser.add_argument("--size", default="2g", help="of the image")
+    parser.add_argument("--sparse", action="store_true",
+                        help="the image is a hole, made anew for each sample; give it a --size that is "
+                        "not read through")
     parser.add_argument("--image-dir", help="where the image is made (default: /dev/shm)")
     parser.add_argument("--disturbed-max", type=float, default=rig.DISTURBED_MAX,
                         help="share of a core that others may take before a sample is taken again")
@@ -140,12 +145,13 @@ def main():
     rig.nice = options.nice
     rig.stop_on_signals()
     with Scratch(options.image_dir) as folder:
-        image = rig.random_image(folder / "lun.img", rig.size(options.size))
+        make_image = rig.sparse_image if options.sparse else rig.random_image
+        image = make_image(folder / "lun.img", rig.size(options.size))
         ones = contenders(options, image, folder)
         if options.no_ceiling:
             del ones["ceiling"]
-        samples = run_rounds(options, ones)
-    print(f"{rig.conditions()}; {options.rounds} rounds of {options.secs:g} s; image of {options.size} "
+        samples = run_rounds(options, ones, image)
+    print(f"{rig.conditions()}; {options.rounds} rounds of {options.secs:g} s; {'sparse ' * options.sparse}image of {options.size} "
           f"in {options.image_dir or '/dev/shm'}; {options.workers} worker(s)")
     print_tables(samples)
     if options.json:

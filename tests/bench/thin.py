@@ -80,6 +80,8 @@ def measure(daemon, session, what, action, goal_s=None):
 def main():
     with Daemon([target(lun(0, size="1T"))]) as daemon:
         with host(daemon, 1) as session:
+            # what was never written needs no disk; the reads are to compete for it
+            session.command(write10(READ_AT, READ_BLOCKS), write=pattern(READ_BLOCKS * BLOCK)).good()
             rows = [
                 ("WRITE SAME of zeros, 1 TiB sparse", lambda s: write_same(s, 0, TIB), 1.0),
                 ("UNMAP, 1 TiB sparse", lambda s: unmap(s, 0, TIB), 1.0),

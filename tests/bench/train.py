@@ -8,6 +8,7 @@ from rig import Nestor, lun, target
 
 SECONDS = "0.5"
 WAYS = [
+    "--rw write --bs 1m --qd 4",  # first, so that what is read has been written
     "--rw randread --bs 4k --qd 1",
     "--rw randread --bs 4k --qd 32",
     "--rw randread --bs 4k --qd 128",

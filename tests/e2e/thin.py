@@ -89,6 +89,43 @@ def e2e_hosts_are_told_once_that_room_runs_out():
         unmount(daemon.images)
 
 
+def unmap(session, block, blocks):
+    descriptor = block.to_bytes(8, "big") + blocks.to_bytes(4, "big") + bytes(4)
+    session.command(bytes([UNMAP]) + bytes(6) + (24).to_bytes(2, "big") + bytes(1),
+                    write=(22).to_bytes(2, "big") + (16).to_bytes(2, "big") + bytes(4) +
+                    descriptor).good()
+
+
+def expect_zeros(session, chunk):
+    session.command(read10(chunk * CHUNK // BLOCK, CHUNK // BLOCK), read=CHUNK).good(bytes(CHUNK))
+
+
+@alone
+def e2e_what_was_never_written_reads_as_zeros_until_it_is():
+    daemon = Daemon([target(lun(0, size="16M"), lun(1, size="1M"))])
+    small_ext4(daemon.images, 32 * MIB)
+    try:
+        with daemon:
+            with host(daemon) as session, host(daemon, 2) as other:
+                for chunk in range(16 * MIB // CHUNK):
+                    expect_zeros(session, chunk)
+                write(other, 9).good()
+                expect_zeros(session, 8)
+                expect_zeros(session, 10)
+                expect_written(session, 9)
+                unmap(session, 9 * CHUNK // BLOCK, CHUNK // BLOCK)
+                expect_zeros(other, 9)
+                write(session, 9).good()
+                expect_written(other, 9)
+            daemon.restart()
+            with host(daemon) as session:
+                expect_written(session, 9)
+                expect_zeros(session, 8)
+                expect_zeros(session, 40)
+    finally:
+        unmount(daemon.images)
+
+
 @alone
 def e2e_a_tebibyte_is_zeroed_and_unmapped_at_once():
     with Daemon([target(lun(0, size="1T"), lun(1, size="1M"))]) as daemon:
@@ -100,11 +137,8 @@ def e2e_a_tebibyte_is_zeroed_and_unmapped_at_once():
             zeroed = time.monotonic() - began
             session.command(read10(5 * CHUNK // BLOCK, 1), read=BLOCK).good(bytes(BLOCK))
             write(session, 5).good()
-            descriptor = bytes(8) + (TIB // BLOCK).to_bytes(4, "big") + bytes(4)
             began = time.monotonic()
-            session.command(bytes([UNMAP]) + bytes(6) + (24).to_bytes(2, "big") + bytes(1),
-                            write=(22).to_bytes(2, "big") + (16).to_bytes(2, "big") + bytes(4) +
-                            descriptor).good()
+            unmap(session, 0, TIB // BLOCK)
             unmapped = time.monotonic() - began
             session.command(read10(5 * CHUNK // BLOCK, 1), read=BLOCK).good(bytes(BLOCK))
             print(f"note: WRITE SAME of 1 TiB {zeroed:.3f} s, UNMAP {unmapped:.3f} s")

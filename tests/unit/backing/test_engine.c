@@ -6,6 +6,7 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <linux/filter.h>
+#include <linux/magic.h>
 #include <linux/seccomp.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -248,6 +250,27 @@ static void test_punched_range_gives_its_space_back(void **state)
     free(bytes);
 }
 
+/* Where the file system is one that is asked, no page is made for what is read. */
+static void test_a_hole_reads_as_zeros_and_stays_out_of_the_cache(void **state)
+{
+    uint8_t *bytes = pattern(MIB, 5), *zeros = calloc(1, MIB);
+    struct statfs fs;
+
+    (void)state;
+    need_engine();
+    assert_int_equal(run(IO_READ, bytes, MIB, 20 * MIB + 512, false), 0);
+    assert_memory_equal(bytes, zeros, MIB);
+    assert_int_equal(statfs(bench.scratch.path, &fs), 0);
+    if (fs.f_type == EXT4_SUPER_MAGIC || fs.f_type == XFS_SUPER_MAGIC)
+        assert_false(backing_is_cached(bench.backing, 20 * MIB + 512, MIB));
+    memset(bytes, 3, MIB);
+    assert_int_equal(run(IO_WRITE, bytes, 512, 21 * MIB, false), 0);
+    assert_int_equal(run(IO_READ, zeros, 512, 21 * MIB, false), 0);
+    assert_memory_equal(zeros, bytes, 512);
+    free(bytes);
+    free(zeros);
+}
+
 static void test_nothing_to_transfer_is_done_at_once_and_well(void **state)
 {
     (void)state;
@@ -351,6 +374,7 @@ int main(void)
         EACH(test_zeroed_range_reads_as_zeros_and_nothing_else_does),
         EACH(test_zeroed_range_reads_as_zeros_where_the_disk_cannot_zero),
         EACH(test_punched_range_gives_its_space_back),
+        EACH(test_a_hole_reads_as_zeros_and_stays_out_of_the_cache),
         EACH(test_nothing_to_transfer_is_done_at_once_and_well),
         EACH(test_loop_sleeps_when_nothing_is_under_way),
         EACH(test_auto_takes_threads_only_with_a_reason),
