@@ -287,8 +287,10 @@ static void test_read_with_fua_flushes_before_it_reads(void **state)
     uint8_t cdb[10];
 
     (void)state;
-    takes_io = true;
     read_10(cdb, 0, 1);
+    fake_run(&task, &rig, cdb, RIG_BLOCK_BYTES, NULL, 0); /* the first one of all asks for holes */
+    fake_free(&task);
+    takes_io = true;
     cdb[1] = 0x08;
     fake_task(&task, &rig, cdb, RIG_BLOCK_BYTES, NULL, 0);
     fake_start(&task);
