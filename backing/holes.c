@@ -1,7 +1,6 @@
 #include "backing/holes.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -85,6 +84,16 @@ enum holes_answer holes_answer(const struct holes *holes, uint64_t offset_bytes,
             all = one;
     }
     return all;
+}
+
+bool holes_begin_look(struct holes *holes)
+{
+    return !atomic_exchange_explicit(&holes->is_looked_at, true, memory_order_relaxed);
+}
+
+void holes_end_look(struct holes *holes)
+{
+    atomic_store_explicit(&holes->is_looked_at, false, memory_order_relaxed);
 }
 
 /*

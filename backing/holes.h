@@ -12,12 +12,14 @@
 #pragma once
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 struct holes {
     unsigned shift;         /* a granule's bytes, as a power of two */
     uint64_t count;         /* of granules; what follows them is data */
     _Atomic uint8_t *marks; /* of each granule */
+    atomic_bool is_looked_at;
 };
 
 enum holes_answer {
@@ -36,6 +38,13 @@ void holes_write(struct holes *holes, uint64_t offset_bytes, uint64_t len_bytes)
 /* What is known of a range. */
 enum holes_answer holes_answer(const struct holes *holes, uint64_t offset_bytes,
                                uint64_t len_bytes);
+
+/*
+ * One look at a time, so that an image whose disk hangs holds one thread by it: who is let in by
+ * holes_begin_look() says holes_end_look() after. The others read the disk.
+ */
+bool holes_begin_look(struct holes *holes);
+void holes_end_look(struct holes *holes);
 
 /*
  * Asks the file system; may sleep on the disk. The file of `fd` should hold `size_bytes` at least:

@@ -56,13 +56,20 @@ static enum step way_to_zero(const struct io *io, enum step after)
     return way[i];
 }
 
+static enum step way_to_read(const struct io *io)
+{
+    struct holes *holes = &io->backing->holes;
+
+    return holes_answer(holes, io->offset_bytes, io->len_bytes) == HOLES_UNASKED &&
+                   holes_begin_look(holes)
+               ? STEP_LOOK
+               : STEP_READ;
+}
+
 static enum step first_step(const struct io *io, bool groups_syncs)
 {
     switch (io->op) {
-    case IO_READ:
-        return holes_answer(&io->backing->holes, io->offset_bytes, io->len_bytes) == HOLES_UNASKED
-                   ? STEP_LOOK
-                   : STEP_READ;
+    case IO_READ: return way_to_read(io);
     case IO_WRITE:
         return io->is_durable && !groups_syncs && !io->backing->lacks_dsync ? STEP_WRITE_DURABLE
                                                                             : STEP_WRITE;
@@ -208,6 +215,7 @@ bool transfer_went(struct io *io, int64_t result)
     switch ((enum step)io->engine.step) {
     case STEP_NOTHING: return true;
     case STEP_LOOK:
+        holes_end_look(&io->backing->holes);
         if (result) {
             memset(io->bytes, 0, io->len_bytes);
             return over(io, 0);

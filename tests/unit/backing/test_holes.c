@@ -1,5 +1,6 @@
 /* what is known of an image's holes, and that it is never told of what was written */
 #include "backing/file.h"
+#include "backing/transfer.h"
 #include "tests/unit/backing/scratch.h"
 
 #include <errno.h>
@@ -301,6 +302,32 @@ static void test_every_way_to_write_is_seen(void **state)
     expect_bytes(bytes, 7 * MIB);
 }
 
+/* Several may come at once, on a disk that hangs; they are not to take all threads. */
+static void test_one_read_of_an_image_looks_at_a_time(void **state)
+{
+    uint8_t bytes[3][4096];
+    struct io ios[3];
+    bool is_asked = open_image();
+
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        ios[i] = (struct io){ .op = IO_READ, .backing = bench.image, .bytes = bytes[i] };
+        ios[i].len_bytes = sizeof bytes[i];
+    }
+    transfer_begin(&ios[0], true);
+    transfer_begin(&ios[1], true);
+    assert_int_equal(transfer_is_look(&ios[0]), is_asked);
+    assert_false(transfer_is_look(&ios[1]));
+    if (is_asked)
+        assert_false(transfer_went(&ios[0], 0)); /* it is not asked after all, and reads */
+    transfer_begin(&ios[2], true);
+    assert_int_equal(transfer_is_look(&ios[2]), is_asked);
+    for (size_t i = 0; i < 3; i++) {
+        transfer_run_to_sync(&ios[i]);
+        assert_int_equal(ios[i].result, 0);
+    }
+}
+
 enum { RACERS = 4, ROUNDS = 400 };
 
 /* Each writes in granules of its own and reads back at once what it wrote, while the others ask. */
@@ -357,6 +384,7 @@ int main(void)
         TEST(test_an_empty_range_is_nothing),
         TEST(test_a_hole_is_read_without_filling_the_page_cache),
         TEST(test_every_way_to_write_is_seen),
+        TEST(test_one_read_of_an_image_looks_at_a_time),
         TEST(test_no_write_is_missed_while_others_ask),
     };
 
