@@ -35,12 +35,15 @@ static const struct outline *outline_to(struct backing *backing, uint64_t end_by
 
     if (newest && newest->len_bytes >= end_bytes)
         return newest;
+    if (atomic_load_explicit(&backing->lacks_outline, memory_order_relaxed))
+        return NULL;
     made = malloc(sizeof *made);
     if (!made)
         return NULL;
     made->len_bytes = backing_size_bytes(backing);
     made->start = mmap(NULL, made->len_bytes, PROT_READ, MAP_SHARED, backing->fd, 0);
     if (made->start == MAP_FAILED) {
+        atomic_store_explicit(&backing->lacks_outline, true, memory_order_relaxed);
         free(made);
         return NULL;
     }

@@ -37,6 +37,7 @@ struct backing {
     atomic_bool lacks_nowait_read, lacks_nowait_write;
     atomic_bool knows_nowait_write; /* neither of the two: nobody has asked yet */
     atomic_bool lacks_dsync, lacks_punch, lacks_zero_range;
+    atomic_bool lacks_outline; /* there were no addresses for it */
     /* The same of pairs: the last source, as its `device` + 1, from which it can't. */
     _Atomic uint64_t lacks_clone_from, lacks_copy_from;
 

@@ -18,13 +18,14 @@ enum mark {
 
 void holes_open(struct holes *holes, uint64_t size_bytes)
 {
+    uint64_t count;
+
     *holes = (struct holes){ .shift = GRANULE_SHIFT_MIN };
-    while ((size_bytes - 1) >> holes->shift >= GRANULES_MAX)
+    while (size_bytes >> holes->shift > GRANULES_MAX)
         holes->shift++;
-    holes->count = ((size_bytes - 1) >> holes->shift) + 1;
-    holes->marks = calloc(holes->count, sizeof *holes->marks);
-    if (!holes->marks)
-        holes->count = 0;
+    count = size_bytes >> holes->shift;
+    holes->marks = count ? calloc(count, sizeof *holes->marks) : NULL;
+    holes->count = holes->marks ? count : 0;
 }
 
 void holes_close(struct holes *holes)

@@ -17,7 +17,7 @@
 
 struct holes {
     unsigned shift;         /* a granule's bytes, as a power of two */
-    uint64_t count;         /* of granules; what follows them is data */
+    uint64_t count;         /* of whole granules; what follows them is data */
     _Atomic uint8_t *marks; /* of each granule */
     atomic_bool is_looked_at;
 };

@@ -122,8 +122,8 @@ void transfer_next(const struct io *io, struct call *call)
         .len_bytes = io->len_bytes,
     };
     switch ((enum step)io->engine.step) {
-    case STEP_NOTHING: call->kind = CALL_NOTHING; break;
-    case STEP_LOOK: call->kind = CALL_LOOK; break;
+    case STEP_NOTHING:
+    case STEP_LOOK: call->kind = CALL_NOTHING; break;
     case STEP_READ:
     case STEP_WRITE:
     case STEP_WRITE_DURABLE:
@@ -265,8 +265,7 @@ static int64_t call_make(const struct call *call)
     ssize_t n = 0;
 
     switch (call->kind) {
-    case CALL_NOTHING:
-    case CALL_LOOK: return 0;
+    case CALL_NOTHING: return 0;
     case CALL_READ:
         n = pread(call->fd, call->bytes, call->len_bytes, (off_t)call->offset_bytes);
         break;

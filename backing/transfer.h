@@ -11,7 +11,6 @@
 
 enum call_kind {
     CALL_NOTHING, /* to make no call at all: the result is known */
-    CALL_LOOK,    /* is there anything to read? see holes.h; 1: no, and it reads as zeros */
     CALL_READ,
     CALL_WRITE,
     CALL_SYNC_DATA,
@@ -43,8 +42,9 @@ bool transfer_is_sync(const struct io *io);
 /* The next call writes to a regular file what the io brought. */
 bool transfer_is_file_write(const struct io *io);
 
-/* The next call asks the file system whether there is anything to read: it needs a thread. The read
- * goes on without it when its result is said to be 0. */
+/* The next call asks the file system whether there is anything to read (holes.h): it needs a
+ * thread, and transfer_call(). Its result is 1 when all reads as zeros; said to be 0, the read goes
+ * on. */
 bool transfer_is_look(const struct io *io);
 
 /* Makes the next call on the calling thread; its result is for transfer_went(). */

@@ -56,7 +56,8 @@ static void sqe_fill(struct uring *uring, struct io_uring_sqe *sqe, struct io *i
     transfer_next(io, &call);
     switch (call.kind) {
     case CALL_NOTHING: /* comes back like all others, through its completion */
-    case CALL_LOOK: io_uring_prep_nop(sqe); break;
+        io_uring_prep_nop(sqe);
+        break;
     case CALL_READ:
         io_uring_prep_read(sqe, call.fd, call.bytes, (unsigned)call.len_bytes, call.offset_bytes);
         break;

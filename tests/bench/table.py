@@ -151,7 +151,8 @@ def main():
         if options.no_ceiling:
             del ones["ceiling"]
         samples = run_rounds(options, ones, image)
-    print(f"{rig.conditions()}; {options.rounds} rounds of {options.secs:g} s; {'sparse ' * options.sparse}image of {options.size} "
+    kind = "sparse image" if options.sparse else "image"
+    print(f"{rig.conditions()}; {options.rounds} rounds of {options.secs:g} s; {kind} of {options.size} "
           f"in {options.image_dir or '/dev/shm'}; {options.workers} worker(s)")
     print_tables(samples)
     if options.json:

@@ -1,4 +1,5 @@
 /* what the page cache holds, and sending it without a copy */
+#include "backing/file.h"
 #include "tests/unit/backing/scratch.h"
 
 #include <errno.h>
@@ -118,6 +119,18 @@ static void test_what_the_image_grew_by_is_told_as_well(void **state)
     assert_true(backing_is_cached(bench.image, 0, MIB));
 }
 
+static void test_an_image_that_no_addresses_are_left_for_is_asked_once(void **state)
+{
+    (void)state;
+    if (bench.image->is_memory)
+        return; /* nobody needs to ask */
+    bench.image->size_bytes = (uint64_t)1 << 60;
+    assert_false(backing_is_cached(bench.image, 0, MIB));
+    assert_true(bench.image->lacks_outline);
+    bench.image->size_bytes = SIZE_BYTES;
+    assert_false(backing_is_cached(bench.image, 0, MIB));
+}
+
 static void *ask_all_of_it(void *result)
 {
     *(bool *)result = true;
@@ -211,6 +224,7 @@ int main(void)
         TEST(test_one_page_that_is_not_there_is_enough),
         TEST(test_nothing_is_cached_beyond_the_end),
         TEST(test_what_the_image_grew_by_is_told_as_well),
+        TEST(test_an_image_that_no_addresses_are_left_for_is_asked_once),
         TEST(test_several_threads_may_be_the_first_to_ask),
         TEST(test_an_image_that_was_asked_about_is_free_when_it_is_closed),
         TEST(test_bytes_arrive_as_they_are),

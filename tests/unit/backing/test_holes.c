@@ -142,14 +142,28 @@ static void test_nothing_is_empty_in_a_file_that_shrank(void **state)
     assert_false(covers(SIZE_BYTES - 512, 512));
 }
 
-static void test_a_last_granule_with_data_behind_what_is_served_is_not_empty(void **state)
+/* Behind what is served others may write; what they wrote is read once the unit has grown. */
+static void test_a_granule_that_is_not_served_whole_is_data(void **state)
 {
     (void)state;
     holes_close(&bench.holes);
     holes_open(&bench.holes, SIZE_BYTES - 8192);
-    put_byte(SIZE_BYTES - 1);
-    holes_look(&bench.holes, bench.fd, SIZE_BYTES - 8192, SIZE_BYTES - MIB, 512);
+    holes_look(&bench.holes, bench.fd, SIZE_BYTES - 8192, 0, SIZE_BYTES - 8192);
+    assert_true(covers(0, SIZE_BYTES - MIB));
     assert_false(covers(SIZE_BYTES - MIB, 512));
+    assert_false(wants_look(SIZE_BYTES - MIB, 512));
+    put_byte(SIZE_BYTES - 1);
+    assert_false(covers(SIZE_BYTES - 512, 512));
+}
+
+static void test_less_than_a_granule_is_data(void **state)
+{
+    (void)state;
+    holes_close(&bench.holes);
+    holes_open(&bench.holes, MIB - 512);
+    assert_false(wants_look(0, 512));
+    holes_write(&bench.holes, 0, 512);
+    assert_false(covers(0, 512));
 }
 
 static void test_nothing_is_known_of_what_was_grown(void **state)
@@ -378,7 +392,8 @@ int main(void)
         TEST(test_what_is_written_is_no_hole_any_more),
         TEST(test_a_look_after_the_write_began_changes_nothing),
         TEST(test_nothing_is_empty_in_a_file_that_shrank),
-        TEST(test_a_last_granule_with_data_behind_what_is_served_is_not_empty),
+        TEST(test_a_granule_that_is_not_served_whole_is_data),
+        TEST(test_less_than_a_granule_is_data),
         TEST(test_nothing_is_known_of_what_was_grown),
         TEST(test_large_images_are_seen_in_large_granules),
         TEST(test_an_empty_range_is_nothing),
