@@ -101,9 +101,11 @@ def e2e_abort_of_a_write_to_a_hanging_disk_is_answered():
 @alone
 def e2e_heartbeat_on_a_hanging_disk_can_be_aborted():
     """COMPARE AND WRITE: it has happened, and the host that tries it again is told so."""
-    beat = compare_and_write(0, bytes(BLOCK), pattern(BLOCK, ABORTED))
+    beat = compare_and_write(0, pattern(BLOCK, OLD), pattern(BLOCK, ABORTED))
 
     def scenario(daemon, i, other, frozen):
+        # what is compared is in the page cache: the command is writing when the abort comes
+        i.command(write10(0, 1), lun=1, write=pattern(BLOCK, OLD)).good()
         with frozen:
             task = i.submit(beat[0], lun=1, write=beat[1])
             i.drain()

@@ -2,6 +2,7 @@
 bits, lengths and bounds are checked by the initiator at each PDU.)"""
 
 import socket
+import statistics
 import struct
 import time
 
@@ -119,12 +120,15 @@ def test_many_answers_leave_in_two_halves_and_few_at_once():
     with Daemon() as daemon, session(daemon) as i:
         data = fill(i, 32 * 512)
         for count, sends in ((7, 1), (32, 2)):
-            # the first batches tell how many there are at a time
-            for _ in range(3):
+            seen = []
+            for _ in range(9):
                 before = segments_received(i)
                 for n, task in enumerate(at_once(i, [read10(n, 1) for n in range(count)], read=512)):
                     task.good(data[n * 512:n * 512 + 512])
-            expect(f"sends for {count} answers", sends, segments_received(i) - before)
+                seen.append(segments_received(i) - before)
+            # the first batches tell how many there are at a time; where an acknowledgement is late,
+            # TCP sends a segment again (tail loss probe), so that one batch alone says too little
+            expect(f"sends for {count} answers, of {seen}", sends, statistics.mode(seen[2:]))
 
 
 def test_two_sessions_read_at_once():
