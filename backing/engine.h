@@ -46,7 +46,19 @@ unsigned engine_in_flight(const struct engine *engine);
 struct job {
     void (*run)(struct job *job);  /* on a pool thread */
     void (*done)(struct job *job); /* on a pool thread too, last; must hand over by itself */
+    struct job_group *group;       /* NULL: none */
     struct job *next;
+};
+
+/*
+ * Jobs of which JOB_GROUP_THREADS take a thread at a time at most, the others wait: those on one
+ * disk, so that when it hangs there are threads for the others. All zeros at first; the pool's from
+ * then on, as long as one of its jobs has not come to done().
+ */
+enum { JOB_GROUP_THREADS = 8 };
+struct job_group {
+    unsigned running; /* or about to */
+    struct job *first, *last;
 };
 
 int job_pool_create(unsigned max_threads, struct job_pool **out);

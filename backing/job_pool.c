@@ -35,6 +35,45 @@ static struct job *take(struct job_pool *pool)
     return job;
 }
 
+/* To the end of the queue. The caller has the mutex, and wakes a thread when it has given it up. */
+static void put(struct job_pool *pool, struct job *job)
+{
+    job->next = NULL;
+    *pool->last = job;
+    pool->last = &job->next;
+    pool->waiting_jobs++;
+}
+
+/* False: as many of its group have a thread already, and it waits until one of them has run. */
+static bool may_run(struct job_group *group, struct job *job)
+{
+    if (group->running < JOB_GROUP_THREADS) {
+        group->running++;
+        return true;
+    }
+    job->next = NULL;
+    if (group->first == NULL)
+        group->first = job;
+    else
+        group->last->next = job;
+    group->last = job;
+    return false;
+}
+
+/* One of its jobs has run: the one that has waited longest is next, on this thread if on no other.
+ */
+static void has_run(struct job_pool *pool, struct job_group *group)
+{
+    struct job *job = group->first;
+
+    if (job == NULL) {
+        group->running--;
+        return;
+    }
+    group->first = job->next;
+    put(pool, job);
+}
+
 /* Sleeps until there is a job (true), or this thread isn't needed any more. */
 static bool wait_for_job(struct job_pool *pool)
 {
@@ -64,9 +103,15 @@ static void *thread_run(void *arg)
     pthread_mutex_lock(&pool->mutex);
     while (wait_for_job(pool)) {
         struct job *job = take(pool);
+        struct job_group *group = job->group;
 
         pthread_mutex_unlock(&pool->mutex);
         job->run(job);
+        if (group != NULL) { /* it may go with its last job's done() */
+            pthread_mutex_lock(&pool->mutex);
+            has_run(pool, group);
+            pthread_mutex_unlock(&pool->mutex);
+        }
         job->done(job);
         pthread_mutex_lock(&pool->mutex);
     }
@@ -155,11 +200,12 @@ void job_pool_destroy(struct job_pool *pool)
 
 void job_pool_submit(struct job_pool *pool, struct job *job)
 {
-    job->next = NULL;
     pthread_mutex_lock(&pool->mutex);
-    *pool->last = job;
-    pool->last = &job->next;
-    pool->waiting_jobs++;
+    if (job->group != NULL && !may_run(job->group, job)) {
+        pthread_mutex_unlock(&pool->mutex);
+        return;
+    }
+    put(pool, job);
     /* a failed start is no loss: a thread that is there takes the job when it can */
     if (pool->waiting_jobs > pool->idle_threads && pool->threads < pool->max_threads)
         thread_start(pool);

@@ -71,7 +71,7 @@ static void write_run(struct slow_job *job)
 
 static void write_start(struct atomic_write *write)
 {
-    worker_slow(write->medium->command->nexus->worker, &write->job);
+    worker_slow(write->medium->command->nexus->worker, &lu_of(write)->slow, &write->job);
 }
 
 /* Gives the slot to who has waited longest; more of them may go when the journal has just come. */

@@ -103,7 +103,7 @@ void copy_step_move(struct copy_step *step, void (*next)(struct copy_step *step)
     step->job.run = move;
     step->job.done = moved;
     command_pin(step->command);
-    worker_slow(step->command->nexus->worker, &step->job);
+    worker_slow(step->command->nexus->worker, &step->command->lu->slow, &step->job);
 }
 
 bool copy_step_let_go(struct copy_step *step)

@@ -35,7 +35,7 @@ void lu_job_start(struct lu_job *job, struct job_pool *pool)
     job->lu->jobs++;
     pthread_mutex_unlock(&job->lu->mutex);
     job->pool = pool;
-    job->job = (struct job){ .run = slice_run, .done = slice_done };
+    job->job = (struct job){ .run = slice_run, .done = slice_done, .group = &job->lu->slow };
     job_pool_submit(pool, &job->job);
 }
 

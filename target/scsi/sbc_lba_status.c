@@ -117,5 +117,5 @@ void sbc_get_lba_status(struct command *command)
     if (!status->buffer)
         return command_finish(command, STATUS_TASK_SET_FULL);
     command_pin(command);
-    worker_slow(command->nexus->worker, &status->job);
+    worker_slow(command->nexus->worker, &command->lu->slow, &status->job);
 }

@@ -112,7 +112,7 @@ void sbc_prefetch(struct command *command)
     if (command->cdb[1] & IMMED) {
         prefetch->job = (struct slow_job){ .run = prefetch_tell, .done = prefetch_told };
         command_pin(command);
-        return worker_slow(command->nexus->worker, &prefetch->job);
+        return worker_slow(command->nexus->worker, &lu->slow, &prefetch->job);
     }
     prefetch->buffer =
         buffer_get(command->nexus->worker->buffers, prefetch->left_bytes < LIMIT_CHUNK_BYTES

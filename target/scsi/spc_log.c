@@ -90,5 +90,5 @@ void spc_log_sense(struct command *command)
     if ((command->cdb[2] & 0x3f) != LOG_PAGE_PROVISIONING)
         return answer(command, &log->usage);
     command_pin(command);
-    worker_slow(command->nexus->worker, &log->job);
+    worker_slow(command->nexus->worker, &command->lu->slow, &log->job);
 }

@@ -48,7 +48,7 @@ static void slice_entered(struct medium *medium)
     zeroing->job.run = slice_run;
     zeroing->job.done = slice_done;
     command_pin(command);
-    worker_slow(command->nexus->worker, &zeroing->job);
+    worker_slow(command->nexus->worker, &command->lu->slow, &zeroing->job);
 }
 
 static void zeroing_slice(struct zeroing *zeroing)

@@ -347,12 +347,13 @@ static void slow_ran(struct job *job)
     worker_post(slow->worker, &slow->message);
 }
 
-void worker_slow(struct worker *worker, struct slow_job *job)
+void worker_slow(struct worker *worker, struct job_group *group, struct slow_job *job)
 {
     job->worker = worker;
     job->message.run = slow_done;
     job->job.run = slow_run;
     job->job.done = slow_ran;
+    job->job.group = group;
     job_pool_submit(worker->group->jobs, &job->job);
 }
 

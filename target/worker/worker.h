@@ -84,7 +84,10 @@ struct turn_end {
 void worker_at_turn_end(struct worker *worker, struct turn_end *turn_end);
 void worker_not_at_turn_end(struct worker *worker, struct turn_end *turn_end);
 
-/* Slow lane: run() on a pool thread, then done() on the worker that asked. The caller owns it. */
+/*
+ * Slow lane: run() on a pool thread, then done() on the worker that asked. The caller owns it.
+ * `group`: the disk's that it may have to wait for; see job_group. From any thread.
+ */
 struct slow_job {
     void (*run)(struct slow_job *job);
     void (*done)(struct slow_job *job);
@@ -93,7 +96,7 @@ struct slow_job {
     struct message message;
 };
 
-void worker_slow(struct worker *worker, struct slow_job *job);
+void worker_slow(struct worker *worker, struct job_group *group, struct slow_job *job);
 
 /*
  * One question to every worker. each() runs once on each; its part is over when somebody on that

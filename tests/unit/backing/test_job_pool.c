@@ -6,6 +6,7 @@
 #include <cmocka.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -105,12 +106,86 @@ static void test_done_may_submit_its_job_again(void **state)
     assert_int_equal(left_in_chain, 0);
 }
 
+/* ---- a group ---- */
+
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
+static bool does_hang;
+
+static void hang(struct job *job)
+{
+    (void)job;
+    atomic_fetch_add(&running, 1);
+    pthread_mutex_lock(&mutex);
+    while (does_hang)
+        pthread_cond_wait(&changed, &mutex);
+    pthread_mutex_unlock(&mutex);
+    atomic_fetch_sub(&running, 1);
+}
+
+static void disk_works_again(struct job *job)
+{
+    (void)job;
+    pthread_mutex_lock(&mutex);
+    does_hang = false;
+    pthread_cond_broadcast(&changed);
+    pthread_mutex_unlock(&mutex);
+}
+
+/* The pool is full of jobs on a disk that hangs, and the one that ends this comes last. */
+static void test_a_group_leaves_threads_to_others(void **state)
+{
+    enum { COUNT = 3 * JOB_GROUP_THREADS };
+    struct job_group group = { 0 };
+    struct counted jobs[COUNT] = { 0 };
+    struct job other = { .run = disk_works_again, .done = nothing };
+    struct job_pool *pool;
+
+    (void)state;
+    does_hang = true;
+    assert_int_equal(job_pool_create(JOB_GROUP_THREADS + 1, &pool), 0);
+    for (int i = 0; i < COUNT; i++) {
+        jobs[i].job = (struct job){ .run = hang, .done = done, .group = &group };
+        job_pool_submit(pool, &jobs[i].job);
+    }
+    job_pool_submit(pool, &other);
+    job_pool_destroy(pool);
+    for (int i = 0; i < COUNT; i++)
+        assert_int_equal(jobs[i].done, 1);
+    assert_int_equal(group.running, 0);
+}
+
+static void test_a_groups_jobs_run_few_at_a_time(void **state)
+{
+    enum { COUNT = 5000 };
+    struct counted *jobs = calloc(COUNT, sizeof(*jobs));
+    struct job_group group = { 0 };
+    struct job_pool *pool;
+
+    (void)state;
+    most_running = 0;
+    assert_int_equal(job_pool_create(2 * JOB_GROUP_THREADS, &pool), 0);
+    for (int i = 0; i < COUNT; i++) {
+        jobs[i].job = (struct job){ .run = run, .done = done, .group = &group };
+        job_pool_submit(pool, &jobs[i].job);
+    }
+    job_pool_destroy(pool);
+    for (int i = 0; i < COUNT; i++) {
+        assert_int_equal(jobs[i].ran, 1);
+        assert_int_equal(jobs[i].done, 1);
+    }
+    assert_true(most_running <= JOB_GROUP_THREADS);
+    free(jobs);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_job_runs_once_and_the_end_waits_for_all),
         cmocka_unit_test(test_waiting_jobs_get_threads_of_their_own),
         cmocka_unit_test(test_done_may_submit_its_job_again),
+        cmocka_unit_test(test_a_group_leaves_threads_to_others),
+        cmocka_unit_test(test_a_groups_jobs_run_few_at_a_time),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -17,13 +17,13 @@ bool holds_steps;
 struct slow_job *held[HELD_MAX];
 unsigned held_count;
 
-void __real_worker_slow(struct worker *worker, struct slow_job *job);
-void __wrap_worker_slow(struct worker *worker, struct slow_job *job);
+void __real_worker_slow(struct worker *worker, struct job_group *group, struct slow_job *job);
+void __wrap_worker_slow(struct worker *worker, struct job_group *group, struct slow_job *job);
 
-void __wrap_worker_slow(struct worker *worker, struct slow_job *job)
+void __wrap_worker_slow(struct worker *worker, struct job_group *group, struct slow_job *job)
 {
     if (!holds_steps)
-        return __real_worker_slow(worker, job);
+        return __real_worker_slow(worker, group, job);
     assert_true(held_count < HELD_MAX);
     job->worker = worker;
     held[held_count++] = job;

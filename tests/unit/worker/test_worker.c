@@ -344,7 +344,7 @@ static void ask_slow(struct message *message)
     slow.run = slow_run;
     slow.done = slow_done;
     slow_ran_on = worker_self();
-    worker_slow(worker_self(), &slow);
+    worker_slow(worker_self(), NULL, &slow);
 }
 
 static void test_slow_job_runs_elsewhere_and_ends_on_its_worker(void **state)
