@@ -8,7 +8,7 @@
 #include "conf/conf.h"
 #include "target/iscsi/portal.h"
 #include "target/registry.h"
-#include "target/scsi/drain.h"
+#include "target/scsi/left_behind.h"
 #include "target/worker/log.h"
 #include "target/worker/worker.h"
 

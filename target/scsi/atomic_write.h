@@ -13,22 +13,14 @@
 #include "target/worker/worker.h"
 
 struct medium;
-
-/* In the command's scratch. */
-struct atomic_write {
-    struct medium *medium;
-    unsigned slot;
-    struct slow_job job;
-    TAILQ_ENTRY(atomic_write) link;
-};
-TAILQ_HEAD(atomic_write_list, atomic_write);
+struct submitted_io;
 
 /* A unit's. Zeroed before it is opened. */
 struct atomic_writes {
     pthread_mutex_t mutex;
     struct journal *journal; /* NULL: not needed so far. Set once, by who holds slot 0 */
     unsigned used;           /* a bit a slot */
-    struct atomic_write_list waiting;
+    TAILQ_HEAD(, submitted_io) waiting;
 };
 
 /* Here, so that a unit can be opened without the device server's commands. */
@@ -48,6 +40,5 @@ static inline void atomic_writes_close(struct atomic_writes *all)
 /* Does one write() of this do, inline or by the engine? */
 bool atomic_write_is_simple(uint64_t offset_bytes, uint64_t len_bytes);
 
-/* Like medium_submit(), of an IO_WRITE; it cannot be stopped once submitted. */
-void atomic_write_submit(struct atomic_write *write, struct medium *medium,
-                         void (*next)(struct medium *medium));
+/* Like medium_submit(), of an IO_WRITE. Perhaps next() runs before this returns, with -ENOMEM. */
+void atomic_write_submit(struct medium *medium, void (*next)(struct medium *medium));

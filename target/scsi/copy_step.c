@@ -4,6 +4,8 @@
 #include "target/scsi/lu.h"
 #include "target/scsi/nexus.h"
 
+#include <assert.h>
+
 #define CONTAINER_OF(pointer, type, member)                                                        \
     ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
@@ -15,7 +17,7 @@ static unsigned gates(const struct copy_step *step)
 static bool enter(struct copy_step *step, struct gate_copy_hold *hold)
 {
     const struct backing_copy_part *part = &step->part;
-    struct worker *worker = step->command->nexus->worker;
+    struct worker *worker = step->worker;
     struct lu *source = step->source, *destination = step->destination;
     bool is_sources_turn = (source < destination) == (step->entered == 0);
 
@@ -23,8 +25,8 @@ static bool enter(struct copy_step *step, struct gate_copy_hold *hold)
         return gate_enter_copy(&destination->gate, hold, worker, part->destination_offset_bytes,
                                part->source_offset_bytes, part->len_bytes);
     if (is_sources_turn)
-        return gate_enter(&source->gate, &hold->hold, worker, GATE_SHARED,
-                          part->source_offset_bytes, part->len_bytes);
+        return gate_enter_listed(&source->gate, &hold->hold, worker, GATE_SHARED,
+                                 part->source_offset_bytes, part->len_bytes);
     return gate_enter(&destination->gate, &hold->hold, worker, GATE_EXCLUSIVE,
                       part->destination_offset_bytes, part->len_bytes);
 }
@@ -93,7 +95,8 @@ static void moved(struct slow_job *job)
 
     step->is_moving = false;
     step->next(step);
-    command_unpin(command);
+    if (command != NULL)
+        command_unpin(command);
 }
 
 void copy_step_move(struct copy_step *step, void (*next)(struct copy_step *step))
@@ -103,13 +106,12 @@ void copy_step_move(struct copy_step *step, void (*next)(struct copy_step *step)
     step->job.run = move;
     step->job.done = moved;
     command_pin(step->command);
-    worker_slow(step->command->nexus->worker, &step->command->lu->slow, &step->job);
+    worker_slow(step->worker, step->slow, &step->job);
 }
 
 bool copy_step_let_go(struct copy_step *step)
 {
-    if (step->is_moving)
-        return false;
+    assert(!step->is_moving);
     if (step->is_entering) {
         /* False: it has been let in, and entered() is on its way. */
         if (!gate_cancel(&step->holds[step->entered].gate.hold))

@@ -9,6 +9,10 @@
  * While it waits (for a gate, for the disk) the step pins the command. It comes back through `next`
  * also when the command has finished meanwhile, unless copy_step_let_go() says that it won't;
  * whoever is called looks at command->is_finishing and may free the step.
+ *
+ * A step that moves can be left behind (left_behind.h): the destination stays closed until it has
+ * ended. The source stays shared, since nobody can rely on what an aborted copy leaves, but only on
+ * its not changing any more once it can be read.
  */
 #pragma once
 
@@ -20,7 +24,9 @@ struct command;
 struct lu;
 
 struct copy_step {
-    struct command *command;
+    struct command *command; /* its owner sets NULL when it is left behind */
+    struct worker *worker;
+    struct job_group *slow; /* in which it moves */
     struct lu *source, *destination;
     struct backing_copy work; /* what is left; backing_copy_plan() says how much of it is next */
     int result;               /* 0, or a negative errno, when a move is over */
@@ -44,5 +50,5 @@ void copy_step_move(struct copy_step *step, void (*next)(struct copy_step *step)
 
 void copy_step_leave(struct copy_step *step);
 
-/* The command finishes. True: nothing is held and next() won't run. */
+/* The command finishes while the step does not move. True: nothing is held and next() won't run. */
 bool copy_step_let_go(struct copy_step *step);

@@ -1,10 +1,6 @@
 #include "target/scsi/drain.h"
 
-#include "target/scsi/medium.h"
-
-#define WAIT_OF(pointer, member)                                                                   \
-    ((struct left_behind_wait *)(void *)((char *)(pointer)-offsetof(struct left_behind_wait,       \
-                                                                    member)))
+#include "target/scsi/left_behind.h"
 
 static bool is_meant(const struct drain_part *part, const struct command *command)
 {
@@ -54,16 +50,21 @@ static void part_count(struct drain_part *part, struct nexus *nexus)
         part->commands += concerns(part, command);
 }
 
-static bool awaits(const struct drain *drain, const struct lu *lu)
+static bool awaits(const struct drain *drain, const struct left_behind *left)
 {
-    return drain->awaits != NULL && drain->awaits(drain, lu);
+    if (drain->awaits == NULL)
+        return false;
+    for (unsigned i = 0; i < LEFT_BEHIND_UNITS; i++)
+        if (left->units[i] != NULL && drain->awaits(drain, left->units[i]))
+            return true;
+    return false;
 }
 
 void drain_start(struct drain *drain, struct worker *worker)
 {
     struct scsi_worker *scsi = worker->scsi;
     struct drain_part *part = &drain->part[worker->index];
-    const struct submitted_io *left;
+    const struct left_behind *left;
     struct nexus *nexus;
 
     if (scsi == NULL) { /* it has never had a nexus */
@@ -79,7 +80,7 @@ void drain_start(struct drain *drain, struct worker *worker)
     LIST_FOREACH (nexus, &scsi->nexuses, worker_link)
         part_count(part, nexus);
     LIST_FOREACH (left, &scsi->left_behind, link)
-        part->commands += awaits(drain, left->lu);
+        part->commands += awaits(drain, left);
     scsi_worker_each_nexus(worker, part_abort, part);
     part->commands--;
     drain_settle(worker);
@@ -99,13 +100,14 @@ void drain_count_out(struct worker *worker, const struct command *command)
     }
 }
 
-void drain_left_behind_out(struct worker *worker, const struct lu *lu)
+void drain_left_behind_out(const struct left_behind *left)
 {
+    struct worker *worker = left->worker;
     struct scsi_worker *scsi = worker->scsi;
     struct drain_part *part;
 
     LIST_FOREACH (part, &scsi->drains, link)
-        part->commands -= awaits(part->drain, lu);
+        part->commands -= awaits(part->drain, left);
     drain_settle(worker);
 }
 
@@ -121,48 +123,4 @@ void drain_settle(struct worker *worker)
         LIST_REMOVE(part, link);
         part->drain->drained(part->drain, worker); /* its memory may be gone now */
     }
-}
-
-/* ---- the end ---- */
-
-static bool no_command(const struct drain *drain, const struct itl *itl)
-{
-    (void)drain;
-    (void)itl;
-    return false;
-}
-
-static bool every_unit(const struct drain *drain, const struct lu *lu)
-{
-    (void)drain;
-    (void)lu;
-    return true;
-}
-
-static void wait_on_worker(struct broadcast *broadcast, struct worker *worker)
-{
-    drain_start(&WAIT_OF(broadcast, broadcast)->drain, worker);
-}
-
-static void worker_is_quiet(struct drain *drain, struct worker *worker)
-{
-    (void)worker;
-    broadcast_arrive(&WAIT_OF(drain, drain)->broadcast);
-}
-
-static void all_are_quiet(struct broadcast *broadcast)
-{
-    struct left_behind_wait *wait = WAIT_OF(broadcast, broadcast);
-
-    wait->done(wait);
-}
-
-void left_behind_await(struct left_behind_wait *wait)
-{
-    wait->drain =
-        (struct drain){ .affects = no_command, .awaits = every_unit, .drained = worker_is_quiet };
-    wait->broadcast.each = wait_on_worker;
-    wait->broadcast.done = all_are_quiet;
-    wait->broadcast.home = wait->home;
-    workers_broadcast(wait->workers, &wait->broadcast);
 }

@@ -13,6 +13,7 @@
 #include "target/worker/worker.h"
 
 struct drain;
+struct left_behind;
 
 struct drain_part {
     struct drain *drain;
@@ -29,7 +30,7 @@ struct drain {
     bool (*affects)(const struct drain *drain, const struct itl *itl);
     /* For every command of them that ended by being aborted; may be NULL. */
     void (*took)(struct drain *drain, struct itl *itl);
-    /* Is the io that aborted commands have left behind on this unit waited for, too? The answer
+    /* Is what commands have left behind on this unit waited for, too? The answer
      * must not change either. NULL: never. */
     bool (*awaits)(const struct drain *drain, const struct lu *lu);
     /* Once a worker, perhaps before drain_start() returns. */
@@ -43,20 +44,5 @@ void drain_start(struct drain *drain, struct worker *worker);
 void drain_count_out(struct worker *worker, const struct command *command);
 void drain_settle(struct worker *worker);
 
-/* For medium.c, when an io that was left behind on this unit has ended. */
-void drain_left_behind_out(struct worker *worker, const struct lu *lu);
-
-/*
- * From the main thread, before it closes the units: done() runs there when nothing that was left
- * behind is under way on any worker. No nexus is left.
- */
-struct left_behind_wait {
-    /* filled by the caller */
-    struct workers *workers;
-    struct mailbox *home;
-    void (*done)(struct left_behind_wait *wait);
-    /* this room's own */
-    struct broadcast broadcast;
-    struct drain drain;
-};
-void left_behind_await(struct left_behind_wait *wait);
+/* For left_behind.c: this has ended, and is off the worker's list. */
+void drain_left_behind_out(const struct left_behind *left);

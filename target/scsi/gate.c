@@ -269,10 +269,14 @@ static bool enter_unlisted(struct gate *gate, const struct worker *worker, uint6
     return false;
 }
 
-static bool enter_listed(struct gate *gate, struct gate_hold *hold)
+static bool list(struct gate *gate, struct gate_hold *hold)
 {
     bool is_held;
 
+    if (hold->len_bytes == 0) {
+        hold->is_held = true;
+        return true;
+    }
     pthread_mutex_lock(&gate->mutex);
     if (hold->mode == GATE_EXCLUSIVE)
         mark(gate, hold->stripes);
@@ -306,32 +310,31 @@ bool gate_enter(struct gate *gate, struct gate_hold *hold, struct worker *worker
                 enum gate_mode mode, uint64_t offset_bytes, uint64_t len_bytes)
 {
     prepare(gate, hold, worker, mode, offset_bytes, len_bytes);
-    if (len_bytes == 0) {
-        hold->is_held = true;
-        return true;
-    }
-    if (mode == GATE_SHARED && are_few(hold->stripes) &&
+    if (mode == GATE_SHARED && len_bytes > 0 && are_few(hold->stripes) &&
         enter_unlisted(gate, worker, hold->stripes)) {
         hold->is_fast = true;
         hold->is_held = true;
         return true;
     }
-    return enter_listed(gate, hold);
+    return list(gate, hold);
+}
+
+bool gate_enter_listed(struct gate *gate, struct gate_hold *hold, struct worker *worker,
+                       enum gate_mode mode, uint64_t offset_bytes, uint64_t len_bytes)
+{
+    prepare(gate, hold, worker, mode, offset_bytes, len_bytes);
+    return list(gate, hold);
 }
 
 bool gate_enter_copy(struct gate *gate, struct gate_copy_hold *hold, struct worker *worker,
                      uint64_t offset_bytes, uint64_t from_bytes, uint64_t len_bytes)
 {
     prepare(gate, &hold->hold, worker, GATE_EXCLUSIVE, offset_bytes, len_bytes);
-    if (len_bytes == 0) {
-        hold->hold.is_held = true;
-        return true;
-    }
     /* No mark for the shared range: who shares it unlisted is no matter, who excludes from it is
      * listed. */
     hold->from_bytes = from_bytes;
     hold->hold.has_shared_range = true;
-    return enter_listed(gate, &hold->hold);
+    return list(gate, &hold->hold);
 }
 
 void gate_leave(struct gate_hold *hold)

@@ -85,6 +85,12 @@ void gate_close(struct gate *gate); /* nobody holds it or waits */
 bool gate_enter(struct gate *gate, struct gate_hold *hold, struct worker *worker,
                 enum gate_mode mode, uint64_t offset_bytes, uint64_t len_bytes);
 /*
+ * The same for an access that may last: the others see its range, and not only the stripes that it
+ * lies on.
+ */
+bool gate_enter_listed(struct gate *gate, struct gate_hold *hold, struct worker *worker,
+                       enum gate_mode mode, uint64_t offset_bytes, uint64_t len_bytes);
+/*
  * The same for a copy within the unit: [offset, offset + len) exclusive and, just as long,
  * [from, from + len) shared, both at once or none. Two holds, one after the other, could wait for
  * each other's ranges, or for a waiter in between, for ever.

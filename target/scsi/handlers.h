@@ -82,8 +82,10 @@ void sbc_sanitize_let_go(struct command *command);
 void sbc_sanitize_exit_failure_mode(struct command *command);
 
 void spc_log_sense(struct command *command);
+void spc_log_sense_let_go(struct command *command);
 
 void sbc_get_lba_status(struct command *command);
+void sbc_get_lba_status_let_go(struct command *command);
 
 void sbc_prefetch(struct command *command);
 void sbc_prefetch_let_go(struct command *command);
@@ -94,4 +96,5 @@ void sbc_read_defect_data_12(struct command *command);
 void sbc_synchronize_cache(struct command *command);
 void sbc_synchronize_cache_let_go(struct command *command);
 void sbc_start_stop(struct command *command);
+void sbc_start_stop_let_go(struct command *command);
 void sbc_prevent_allow(struct command *command);

@@ -47,7 +47,7 @@ enum {
     /* What a PRE-FETCH brings into the page cache at most. */
     LIMIT_PREFETCH_BYTES = 32 * 1024 * 1024,
 
-    /* What aborted commands leave behind on disks that hang, of a worker; past it they are waited
+    /* What aborted commands leave behind (left_behind.h) on a worker; past it they are waited
      * for. */
     LIMIT_LEFT_BEHIND = 256,
     LIMIT_LEFT_BEHIND_BYTES = 32 * 1024 * 1024,

@@ -1,16 +1,12 @@
 #include "target/scsi/medium.h"
 
 #include "target/scsi/command.h"
-#include "target/scsi/drain.h"
-#include "target/scsi/limits.h"
 #include "target/scsi/nexus.h"
 #include "target/scsi/opcodes.h"
-#include "target/worker/log.h"
 
 #include <assert.h>
-#include <inttypes.h>
+#include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #define CONTAINER_OF(pointer, type, member)                                                        \
     ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
@@ -78,11 +74,6 @@ void medium_leave(struct medium *medium)
 
 /* ---- io ---- */
 
-static void put_back(struct scsi_worker *scsi, struct submitted_io *submitted)
-{
-    LIST_INSERT_HEAD(&scsi->free_ios, submitted, link);
-}
-
 static void io_is_back(struct medium *medium)
 {
     struct command *command = medium->command;
@@ -91,104 +82,151 @@ static void io_is_back(struct medium *medium)
     command_unpin(command);
 }
 
+/* For an io that stands in the medium. */
 static void medium_done(struct io *io)
 {
     io_is_back(CONTAINER_OF(io, struct medium, io));
 }
 
-/* Nobody waited for it: those who wait for its blocks may go, and its unit as well. */
-static void left_behind_done(struct submitted_io *submitted)
+static void put_back(struct submitted_io *submitted)
 {
-    struct worker *worker = submitted->worker;
-    struct scsi_worker *scsi = worker->scsi;
-    struct lu *lu = submitted->lu;
-    int error = submitted->io.result;
-    uint64_t seconds = (worker->now_ns - submitted->left_ns) / NS_PER_S;
+    struct scsi_worker *scsi = submitted->worker->scsi;
 
-    if (error)
-        log_peer("%s: what was aborted has failed: %s", backing_path(lu->backing),
-                 strerror(-error));
-    else if (seconds >= COMMAND_SLOW_S)
-        log_peer("%s: what was aborted %" PRIu64 " s ago has ended", backing_path(lu->backing),
-                 seconds);
+    LIST_INSERT_HEAD(&scsi->free_ios, submitted, spare_link);
+}
+
+/* Nobody waited for it: those who wait for its blocks may go, and its unit as well. */
+static void left_behind_is_done(struct submitted_io *submitted)
+{
     if (submitted->hold.is_held)
         gate_leave(&submitted->hold);
-    buffer_put(worker->buffers, submitted->buffer);
-    LIST_REMOVE(submitted, link);
-    scsi->left_behind_count--;
-    scsi->left_behind_bytes -= submitted->io.len_bytes;
-    put_back(scsi, submitted);
-    drain_left_behind_out(worker, lu);
+    buffer_put(submitted->worker->buffers, submitted->buffer);
+    left_behind_end(&submitted->left, submitted->io.result);
+    put_back(submitted);
+}
+
+static void submitted_is_done(struct submitted_io *submitted)
+{
+    struct medium *medium = submitted->medium;
+
+    if (medium == NULL)
+        return left_behind_is_done(submitted);
+    medium->io.result = submitted->io.result;
+    medium->io.len_bytes = submitted->io.len_bytes;
+    medium->submitted = NULL;
+    put_back(submitted);
+    io_is_back(medium);
 }
 
 static void submitted_done(struct io *io)
 {
-    struct submitted_io *submitted = CONTAINER_OF(io, struct submitted_io, io);
-    struct medium *medium = submitted->medium;
+    submitted_is_done(CONTAINER_OF(io, struct submitted_io, io));
+}
 
-    if (medium == NULL)
-        return left_behind_done(submitted);
-    medium->io.result = io->result;
-    medium->submitted = NULL;
-    put_back(submitted->worker->scsi, submitted);
-    io_is_back(medium);
+/* medium->io with memory of its own; NULL: there is none. */
+static struct submitted_io *submitted_make(struct medium *medium)
+{
+    struct worker *worker = medium->command->nexus->worker;
+    struct scsi_worker *scsi = worker->scsi;
+    struct submitted_io *submitted = LIST_FIRST(&scsi->free_ios);
+
+    if (submitted != NULL)
+        LIST_REMOVE(submitted, spare_link);
+    else if ((submitted = malloc(sizeof(*submitted))) == NULL)
+        return NULL;
+    submitted->io = medium->io;
+    submitted->medium = medium;
+    submitted->worker = worker;
+    submitted->lu = medium->command->lu;
+    medium->submitted = submitted;
+    return submitted;
 }
 
 void medium_submit(struct medium *medium, void (*next)(struct medium *medium))
 {
     struct command *command = medium->command;
-    struct worker *worker = command->nexus->worker;
-    struct scsi_worker *scsi = worker->scsi;
-    struct submitted_io *submitted = LIST_FIRST(&scsi->free_ios);
+    struct engine *engine = command->nexus->worker->engine;
+    struct submitted_io *submitted;
 
     medium->next = next;
     medium->io.backing = command->lu->backing;
     medium->io.done = medium_done;
     command_pin(command);
-    if (submitted != NULL)
-        LIST_REMOVE(submitted, link);
-    else if ((submitted = malloc(sizeof(*submitted))) == NULL)
-        return engine_submit(worker->engine, &medium->io); /* and it is waited for */
-    medium->submitted = submitted;
-    submitted->io = medium->io;
+    submitted = submitted_make(medium);
+    if (submitted == NULL)
+        return engine_submit(engine, &medium->io); /* and it is waited for */
     submitted->io.done = submitted_done;
-    submitted->medium = medium;
-    submitted->worker = worker;
-    engine_submit(worker->engine, &submitted->io);
+    engine_submit(engine, &submitted->io);
 }
 
-/* A host that aborts and sends new ones for ever must not take all memory and all threads. */
-static bool may_leave_more(const struct scsi_worker *scsi, const struct submitted_io *submitted)
+static void slow_run(struct slow_job *job)
 {
-    return scsi->left_behind_count < LIMIT_LEFT_BEHIND &&
-           scsi->left_behind_bytes + submitted->io.len_bytes <= LIMIT_LEFT_BEHIND_BYTES;
+    struct submitted_io *submitted = CONTAINER_OF(job, struct submitted_io, job);
+
+    submitted->run(submitted);
+}
+
+static void slow_done(struct slow_job *job)
+{
+    submitted_is_done(CONTAINER_OF(job, struct submitted_io, job));
+}
+
+struct submitted_io *medium_prepare_slow(struct medium *medium,
+                                         void (*run)(struct submitted_io *submitted),
+                                         void (*next)(struct medium *medium))
+{
+    struct submitted_io *submitted;
+
+    medium->next = next;
+    medium->io.backing = medium->command->lu->backing;
+    submitted = submitted_make(medium);
+    if (submitted == NULL) {
+        medium->io.result = -ENOMEM;
+        medium->io.len_bytes = 0;
+        return NULL;
+    }
+    submitted->run = run;
+    submitted->job.run = slow_run;
+    submitted->job.done = slow_done;
+    command_pin(medium->command);
+    return submitted;
+}
+
+void submitted_start_slow(struct submitted_io *submitted)
+{
+    worker_slow(submitted->worker, &submitted->lu->slow, &submitted->job);
+}
+
+void medium_submit_slow(struct medium *medium, void (*run)(struct submitted_io *submitted),
+                        void (*next)(struct medium *medium))
+{
+    struct submitted_io *submitted = medium_prepare_slow(medium, run, next);
+
+    if (submitted != NULL)
+        submitted_start_slow(submitted);
+    else
+        next(medium);
 }
 
 bool medium_leave_behind(struct medium *medium, struct buffer *buffer)
 {
     struct submitted_io *submitted = medium->submitted;
     struct command *command = medium->command;
-    struct worker *worker = command->nexus->worker;
-    struct scsi_worker *scsi = worker->scsi;
 
-    if (submitted == NULL || !command->was_aborted || command->itl->gone_by != NULL ||
-        !may_leave_more(scsi, submitted))
+    if (submitted == NULL || !command->was_aborted)
         return false;
     assert((buffer != NULL) == (submitted->io.bytes != NULL));
+    if (!left_behind_begin(&submitted->left, command, NULL, NULL,
+                           buffer != NULL ? medium->io.len_bytes : 0))
+        return false;
     medium->submitted = NULL;
     submitted->medium = NULL;
-    submitted->lu = command->lu;
-    submitted->left_ns = worker->now_ns;
     submitted->buffer = buffer;
     if (buffer != NULL)
         buffer_ref(buffer);
     gate_hold_init(&submitted->hold);
     if (medium->hold.is_held)
         gate_hand_over(&medium->hold, &submitted->hold);
-    LIST_INSERT_HEAD(&scsi->left_behind, submitted, link);
-    scsi->left_behind_count++;
-    scsi->left_behind_bytes += submitted->io.len_bytes;
-    command_log_left_behind(command);
     command_unpin(command);
     return true;
 }

@@ -38,7 +38,7 @@ void scsi_worker_close(struct worker *worker)
     assert(LIST_EMPTY(&scsi->nexuses) && LIST_EMPTY(&scsi->drains) &&
            LIST_EMPTY(&scsi->left_behind));
     while ((spare = LIST_FIRST(&scsi->free_ios)) != NULL) {
-        LIST_REMOVE(spare, link);
+        LIST_REMOVE(spare, spare_link);
         free(spare);
     }
     free(scsi);

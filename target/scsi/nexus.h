@@ -132,8 +132,9 @@ struct nexus_walk {
 
 struct scsi_worker {
     LIST_HEAD(, nexus) nexuses;
-    LIST_HEAD(, drain_part) drains;                  /* that wait for commands of this worker */
-    LIST_HEAD(, submitted_io) left_behind, free_ios; /* medium.c's */
+    LIST_HEAD(, drain_part) drains;       /* that wait for commands of this worker */
+    LIST_HEAD(, submitted_io) free_ios;   /* medium.c's */
+    LIST_HEAD(, left_behind) left_behind; /* left_behind.c's */
     unsigned left_behind_count;
     uint64_t left_behind_bytes;
     uint64_t arrivals; /* given to the latest command */

@@ -28,6 +28,9 @@
 #define ERASE_STEPS  .let_go = sbc_sanitize_let_go
 #define OVERWR_STEPS .out = sbc_sanitize_overwrite_out, .let_go = sbc_sanitize_let_go
 #define FETCH_STEPS  .let_go = sbc_prefetch_let_go
+#define STATUS_STEPS .let_go = sbc_get_lba_status_let_go
+#define LOG_STEPS    .let_go = spc_log_sense_let_go
+#define STOP_STEPS   .let_go = sbc_start_stop_let_go
 #define SYNC_STEPS   .let_go = sbc_synchronize_cache_let_go
 #define SELECT_STEPS .out = spc_mode_select_out
 #define RESERVE_STEPS .let_go = spc_reserve_let_go
@@ -64,7 +67,7 @@ const struct opcode_row opcode_table[] = {
     ROW(0x1a, NO_SA, "MODE SENSE(6)",
         spc_mode_sense,              DATA_IN,   LBA_NONE, RSV_READS,   UA_REPORT, UNIT,   6,  ONE_STEP,     0x08, FF2, 0xff, 0),
     ROW(0x1b, NO_SA, "START STOP UNIT",
-        sbc_start_stop,              DATA_NONE, LBA_NONE, RSV_START_STOP, UA_REPORT, UNIT,   6,  ONE_STEP,     0x01, 0, 0, 0xf7, 0),
+        sbc_start_stop,              DATA_NONE, LBA_NONE, RSV_START_STOP, UA_REPORT, UNIT,   6,  STOP_STEPS,   0x01, 0, 0, 0xf7, 0),
     ROW(0x1e, NO_SA, "PREVENT ALLOW MEDIUM REMOVAL",
         sbc_prevent_allow,           DATA_NONE, LBA_NONE, RSV_PREVENT, UA_REPORT, UNIT,   6,  ONE_STEP,     0, 0, 0, 0x01, 0),
     ROW(0x25, NO_SA, "READ CAPACITY(10)",
@@ -94,7 +97,7 @@ const struct opcode_row opcode_table[] = {
     ROW(0x48, 0x1f,  "SANITIZE (EXIT FAILURE MODE)",
         sbc_sanitize_exit_failure_mode, DATA_NONE, LBA_NONE, RSV_WRITES, UA_REPORT, WRITES | NEEDS_VAAI, 10, ONE_STEP, 0xbf, 0, 0, 0, 0, 0, 0, 0, 0),
     ROW(0x4d, NO_SA, "LOG SENSE",
-        spc_log_sense,               DATA_IN,   LBA_NONE, RSV_ALLOWED, UA_REPORT, UNIT,   10, ONE_STEP,     0, FF2, 0, FF2, FF2, 0),
+        spc_log_sense,               DATA_IN,   LBA_NONE, RSV_ALLOWED, UA_REPORT, UNIT,   10, LOG_STEPS,    0, FF2, 0, FF2, FF2, 0),
     ROW(0x55, NO_SA, "MODE SELECT(10)",
         spc_mode_select,             DATA_OUT,  LBA_NONE, RSV_WRITES,  UA_REPORT, UNIT,   10, SELECT_STEPS, 0x10, 0, 0, 0, 0, 0, FF2, 0),
     ROW(0x56, NO_SA, "RESERVE(10)",
@@ -158,7 +161,7 @@ const struct opcode_row opcode_table[] = {
     ROW(0x9e, 0x10,  "READ CAPACITY(16)",
         sbc_read_capacity_16,        DATA_IN,   LBA_NONE, RSV_ALLOWED, UA_REPORT, LOADED, 16, ONE_STEP,     0x10, 0, 0, 0, 0, 0, 0, 0, 0, FF4, 0, 0),
     ROW(0x9e, 0x12,  "GET LBA STATUS",
-        sbc_get_lba_status,          DATA_IN,   LBA_NONE, RSV_READS,   UA_REPORT, MEDIUM | NEEDS_VAAI, 16, ONE_STEP, 0x12, FF8, FF4, 0, 0),
+        sbc_get_lba_status,          DATA_IN,   LBA_NONE, RSV_READS,   UA_REPORT, MEDIUM | NEEDS_VAAI, 16, STATUS_STEPS, 0x12, FF8, FF4, 0, 0),
     ROW(0xa0, NO_SA, "REPORT LUNS",
         spc_report_luns,             DATA_IN,   LBA_NONE, RSV_ALLOWED, UA_KEEP,   0,      12, ONE_STEP,     0, 0xff, 0, 0, 0, FF4, 0, 0),
     ROW(0xa3, 0x0a,  "REPORT TARGET PORT GROUPS",

@@ -4,8 +4,8 @@
  * All of Data-Out comes first, and only then the gate is entered, alone with the range: a slow
  * initiator holds nobody up. Inside it the blocks are read, compared and written, inline where the
  * page cache allows it. Until the write is begun an abort leaves nothing done. A write that the
- * disk has not ended when the abort comes is left behind if it is a single one: its blocks stay
- * closed, so nobody can tell that it was not done before. A longer one is waited for.
+ * disk has not ended when the abort comes is left behind: its blocks stay closed, so nobody can
+ * tell that it was not done before.
  *
  * kill -9 leaves all or nothing too (atomic_write.h). The kernel looks for a fatal signal between
  * two pages of a buffered write, never within one, so a range that crosses no 4 KiB boundary of the
@@ -25,7 +25,6 @@
 
 struct caw {
     struct medium medium;
-    struct atomic_write atomic;
     struct buffer *buffer; /* what the medium says */
     struct burst *burst;   /* the half to compare with, then the half to write */
     uint64_t offset_bytes;
@@ -86,7 +85,7 @@ static void caw_write(struct command *command, struct caw *caw)
         .offset_bytes = caw->offset_bytes,
     };
     caw->is_on_disk = true;
-    atomic_write_submit(&caw->atomic, &caw->medium, caw_written);
+    atomic_write_submit(&caw->medium, caw_written);
 }
 
 static void caw_compare(struct command *command, struct caw *caw, int error)

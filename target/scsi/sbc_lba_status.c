@@ -6,12 +6,8 @@
  */
 #include "target/scsi/handlers.h"
 
-#include "target/scsi/command.h"
-#include "target/scsi/lu.h"
+#include "target/scsi/medium.h"
 #include "target/scsi/nexus.h"
-
-#define CONTAINER_OF(pointer, type, member)                                                        \
-    ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 enum {
     HEADER_BYTES = 8,
@@ -22,20 +18,16 @@ enum {
 };
 
 struct lba_status {
-    struct slow_job job;
-    struct command *command;
+    struct medium medium;  /* it needs no gate: what it tells may have changed when it is read */
     struct buffer *buffer; /* the answer */
-    uint64_t lba, unit_blocks;
-    uint32_t descriptors_max, descriptors;
-    int error;
+    bool is_asking;
 };
 _Static_assert(HEADER_BYTES + DESCRIPTORS_MAX * DESCRIPTOR_BYTES <= BUFFER_SMALL,
                "an answer is one small buffer");
 
 /* The state of the block at `lba`, and the end of the run of its like, at least the next block. */
-static int run_at(const struct lba_status *status, uint64_t lba, uint8_t *state, uint64_t *end)
+static int run_at(const struct lu *lu, uint64_t lba, uint8_t *state, uint64_t *end)
 {
-    const struct lu *lu = status->command->lu;
     uint64_t round_up = lu->block_bytes - 1;
     struct backing_extent extent;
     int error = backing_extent(lu->backing, lba << lu->block_shift, &extent);
@@ -47,75 +39,89 @@ static int run_at(const struct lba_status *status, uint64_t lba, uint8_t *state,
     *state = extent.is_data || *end == lba ? MAPPED : DEALLOCATED;
     if (*end == lba)
         ++*end;
-    if (*end > status->unit_blocks)
-        *end = status->unit_blocks;
     return 0;
 }
 
-static void put_descriptor(struct lba_status *status, uint64_t lba, uint32_t blocks, uint8_t state)
+static void put_descriptor(uint8_t *p, uint64_t lba, uint64_t blocks, uint8_t state)
 {
-    uint8_t *p = status->buffer->bytes + HEADER_BYTES + status->descriptors++ * DESCRIPTOR_BYTES;
-
     memset(p, 0, DESCRIPTOR_BYTES);
     put_be64(p, lba);
-    put_be32(p + 8, blocks);
+    put_be32(p + 8, (uint32_t)blocks);
     p[12] = state;
 }
 
-static void status_run(struct slow_job *job)
+/* From io.offset_bytes on, into io.bytes. */
+static void status_run(struct submitted_io *asked)
 {
-    struct lba_status *status = CONTAINER_OF(job, struct lba_status, job);
-    uint64_t lba = status->lba, end;
-    uint8_t state;
+    const struct lu *lu = asked->lu;
+    uint64_t unit_blocks = atomic_load_explicit(&lu->blocks, memory_order_relaxed);
+    uint64_t lba = asked->io.offset_bytes >> lu->block_shift, end;
+    uint8_t *answer = asked->io.bytes, state;
+    uint32_t at = HEADER_BYTES;
 
-    while (lba < status->unit_blocks && status->descriptors < status->descriptors_max) {
-        status->error = run_at(status, lba, &state, &end);
-        if (status->error)
+    memset(answer, 0, HEADER_BYTES);
+    for (; lba < unit_blocks && at < asked->io.len_bytes; at += DESCRIPTOR_BYTES) {
+        asked->io.result = run_at(lu, lba, &state, &end);
+        if (asked->io.result)
             return;
+        if (end > unit_blocks)
+            end = unit_blocks;
         if (end - lba > UINT32_MAX)
             end = lba + UINT32_MAX;
-        put_descriptor(status, lba, (uint32_t)(end - lba), state);
+        put_descriptor(answer + at, lba, end - lba, state);
         lba = end;
     }
+    put_be32(answer, at - 4);
+    asked->io.result = 0;
+    asked->io.len_bytes = at;
 }
 
-static void status_done(struct slow_job *job)
+static void status_came(struct medium *medium)
 {
-    struct lba_status *status = CONTAINER_OF(job, struct lba_status, job);
-    struct command *command = status->command;
-    uint32_t bytes = HEADER_BYTES + status->descriptors * DESCRIPTOR_BYTES;
+    struct command *command = medium->command;
+    struct lba_status *status = COMMAND_SCRATCH(command, struct lba_status);
 
-    if (status->error) {
-        command_refuse_errno(command, status->error);
-    } else if (!command->is_finishing) {
-        memset(status->buffer->bytes, 0, HEADER_BYTES);
-        put_be32(status->buffer->bytes, bytes - 4);
-        command_reply(command, status->buffer->bytes, bytes, get_be32(command->cdb + 10));
-    }
+    status->is_asking = false;
+    if (medium->io.result)
+        command_refuse_errno(command, medium->io.result);
+    else if (!command->is_finishing)
+        command_reply(command, status->buffer->bytes, medium->io.len_bytes,
+                      get_be32(command->cdb + 10));
     buffer_put(command->nexus->worker->buffers, status->buffer);
-    command_unpin(command);
 }
 
 void sbc_get_lba_status(struct command *command)
 {
     struct lba_status *status = COMMAND_SCRATCH(command, struct lba_status);
+    const struct lu *lu = command->lu;
+    uint64_t lba = get_be64(command->cdb + 2);
     uint32_t allocation_length = get_be32(command->cdb + 10);
     uint32_t fit = allocation_length < HEADER_BYTES + DESCRIPTOR_BYTES
                        ? 1 /* SBC-3 5.6: there is always one, cut short if need be */
                        : (allocation_length - HEADER_BYTES) / DESCRIPTOR_BYTES;
 
-    *status = (struct lba_status){
-        .job = {.run = status_run, .done = status_done},
-        .command = command,
-        .lba = get_be64(command->cdb + 2),
-        .unit_blocks = atomic_load_explicit(&command->lu->blocks, memory_order_relaxed),
-        .descriptors_max = fit < DESCRIPTORS_MAX ? fit : DESCRIPTORS_MAX,
-    };
-    if (status->lba >= status->unit_blocks)
+    medium_open(&status->medium, command);
+    status->is_asking = false;
+    if (lba >= atomic_load_explicit(&lu->blocks, memory_order_relaxed))
         return command_refuse(command, SENSE_LBA_OUT_OF_RANGE, "it begins beyond the last block");
     status->buffer = buffer_get(command->nexus->worker->buffers, BUFFER_SMALL);
     if (!status->buffer)
         return command_finish(command, STATUS_TASK_SET_FULL);
-    command_pin(command);
-    worker_slow(command->nexus->worker, &command->lu->slow, &status->job);
+    status->medium.io = (struct io){
+        .op = IO_READ,
+        .bytes = status->buffer->bytes,
+        .len_bytes =
+            HEADER_BYTES + (fit < DESCRIPTORS_MAX ? fit : DESCRIPTORS_MAX) * DESCRIPTOR_BYTES,
+        .offset_bytes = lba << lu->block_shift,
+    };
+    status->is_asking = true;
+    medium_submit_slow(&status->medium, status_run, status_came);
+}
+
+void sbc_get_lba_status_let_go(struct command *command)
+{
+    struct lba_status *status = COMMAND_SCRATCH(command, struct lba_status);
+
+    if (status->is_asking && medium_leave_behind(&status->medium, status->buffer))
+        buffer_put(command->nexus->worker->buffers, status->buffer);
 }

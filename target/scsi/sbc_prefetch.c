@@ -17,8 +17,6 @@ enum { IMMED = 0x02 };
 struct prefetch {
     struct medium medium;
     struct buffer *buffer;
-    struct slow_job job;
-    struct command *command;
     uint64_t offset_bytes, left_bytes;
     uint32_t chunk_bytes;
     bool is_all, is_reading;
@@ -70,27 +68,19 @@ static void prefetch_next(struct command *command, struct prefetch *prefetch)
     medium_submit(&prefetch->medium, prefetch_read);
 }
 
-static struct prefetch *prefetch_of(struct slow_job *job)
+static void prefetch_tell(struct submitted_io *hint)
 {
-    return (struct prefetch *)(void *)((char *)job - offsetof(struct prefetch, job));
+    hint->io.result =
+        backing_will_need(hint->io.backing, hint->io.offset_bytes, hint->io.len_bytes);
 }
 
-static void prefetch_tell(struct slow_job *job)
+static void prefetch_told(struct medium *medium)
 {
-    struct prefetch *prefetch = prefetch_of(job);
+    struct prefetch *prefetch = COMMAND_SCRATCH(medium->command, struct prefetch);
 
-    if (backing_will_need(prefetch->command->lu->backing, prefetch->offset_bytes,
-                          prefetch->left_bytes))
+    if (medium->io.result)
         prefetch->is_all = false; /* a hint that is not taken is no error */
-}
-
-static void prefetch_told(struct slow_job *job)
-{
-    struct prefetch *prefetch = prefetch_of(job);
-    struct command *command = prefetch->command;
-
-    prefetch_end(command, prefetch);
-    command_unpin(command);
+    prefetch_end(medium->command, prefetch);
 }
 
 void sbc_prefetch(struct command *command)
@@ -101,7 +91,6 @@ void sbc_prefetch(struct command *command)
     uint64_t blocks;
 
     medium_open(&prefetch->medium, command);
-    prefetch->command = command;
     prefetch->buffer = NULL;
     prefetch->is_reading = false;
     prefetch->offset_bytes = range->lba << lu->block_shift;
@@ -110,9 +99,12 @@ void sbc_prefetch(struct command *command)
     prefetch->is_all = blocks <= (uint64_t)LIMIT_PREFETCH_BYTES >> lu->block_shift;
     prefetch->left_bytes = prefetch->is_all ? blocks << lu->block_shift : LIMIT_PREFETCH_BYTES;
     if (command->cdb[1] & IMMED) {
-        prefetch->job = (struct slow_job){ .run = prefetch_tell, .done = prefetch_told };
-        command_pin(command);
-        return worker_slow(command->nexus->worker, &lu->slow, &prefetch->job);
+        prefetch->medium.io = (struct io){
+            .op = IO_READ,
+            .len_bytes = prefetch->left_bytes,
+            .offset_bytes = prefetch->offset_bytes,
+        };
+        return medium_submit_slow(&prefetch->medium, prefetch_tell, prefetch_told);
     }
     prefetch->buffer =
         buffer_get(command->nexus->worker->buffers, prefetch->left_bytes < LIMIT_CHUNK_BYTES
@@ -127,6 +119,6 @@ void sbc_prefetch_let_go(struct command *command)
 {
     struct prefetch *prefetch = COMMAND_SCRATCH(command, struct prefetch);
 
-    if (!prefetch->is_reading || medium_leave_behind(&prefetch->medium, prefetch->buffer))
+    if (medium_leave_behind(&prefetch->medium, prefetch->buffer) || !prefetch->is_reading)
         give_back(command, prefetch);
 }

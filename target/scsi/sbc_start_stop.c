@@ -57,6 +57,7 @@ void sbc_start_stop(struct command *command)
     struct lu *lu = command->lu;
     uint8_t flags = command->cdb[4];
 
+    medium_open(medium, command);
     /* START and LOEJ mean nothing then. A file is ready in whatever power condition it is sent to,
      * and leaves it with the next command. */
     if (flags & POWER_CONDITION)
@@ -70,9 +71,13 @@ void sbc_start_stop(struct command *command)
         return refuse_removal(command); /* asked again when all is flushed */
     if (flags & NO_FLUSH || lu->cache == CACHE_WRITETHROUGH || lu->is_readonly)
         return stop(command);
-    medium_open(medium, command);
     medium->io = (struct io){ .op = IO_FLUSH };
     medium_submit(medium, stop_flushed);
+}
+
+void sbc_start_stop_let_go(struct command *command)
+{
+    medium_leave_behind(COMMAND_SCRATCH(command, struct medium), NULL);
 }
 
 /* Of a disk that is not removable, too: hosts ask of every disk. */

@@ -19,6 +19,7 @@ enum { BYTCHK = 0x02 };
 struct update {
     struct medium medium;
     struct buffer *buffer;     /* what the medium says */
+    struct buffer *io_buffer;  /* this, or the burst's: in which the bytes of the io stand */
     struct burst *burst;       /* the one under way */
     TAILQ_HEAD(, burst) queue; /* those after it */
     void (*first)(struct medium *medium);
@@ -46,7 +47,7 @@ static void give_back(struct command *command, struct update *update)
     }
 }
 
-static void update_submit(struct update *update, enum io_op op, void *bytes,
+static void update_submit(struct update *update, enum io_op op, struct buffer *buffer, void *bytes,
                           void (*next)(struct medium *medium))
 {
     const struct burst *burst = update->burst;
@@ -58,6 +59,7 @@ static void update_submit(struct update *update, enum io_op op, void *bytes,
         .len_bytes = burst->bytes,
         .offset_bytes = update->offset_bytes + burst->offset_bytes,
     };
+    update->io_buffer = buffer;
     update->is_on_disk = true;
     medium_submit(&update->medium, next);
 }
@@ -124,14 +126,14 @@ static void orwrite_read(struct medium *medium)
     bytes = update->buffer->bytes;
     for (uint32_t i = 0; i < update->burst->bytes; i++)
         bytes[i] |= update->burst->data[i];
-    update_submit(update, IO_WRITE, bytes, orwrite_written);
+    update_submit(update, IO_WRITE, update->buffer, bytes, orwrite_written);
 }
 
 static void orwrite_entered(struct medium *medium)
 {
     struct update *update = COMMAND_SCRATCH(medium->command, struct update);
 
-    update_submit(update, IO_READ, update->buffer->bytes, orwrite_read);
+    update_submit(update, IO_READ, update->buffer, update->buffer->bytes, orwrite_read);
 }
 
 /* ---- WRITE AND VERIFY: write, read, compare ---- */
@@ -160,14 +162,14 @@ static void verify_written(struct medium *medium)
     struct update *update = COMMAND_SCRATCH(command, struct update);
 
     if (update_went(command, update))
-        update_submit(update, IO_READ, update->buffer->bytes, verify_read);
+        update_submit(update, IO_READ, update->buffer, update->buffer->bytes, verify_read);
 }
 
 static void verify_entered(struct medium *medium)
 {
     struct update *update = COMMAND_SCRATCH(medium->command, struct update);
 
-    update_submit(update, IO_WRITE, update->burst->data, verify_written);
+    update_submit(update, IO_WRITE, update->burst->buffer, update->burst->data, verify_written);
 }
 
 /* ---- both ---- */
@@ -240,6 +242,6 @@ void sbc_update_let_go(struct command *command)
     struct update *update = COMMAND_SCRATCH(command, struct update);
 
     medium_let_go(&update->medium);
-    if (!update->is_on_disk)
+    if (!update->is_on_disk || medium_leave_behind(&update->medium, update->io_buffer))
         give_back(command, update);
 }

@@ -3,8 +3,8 @@
  *
  * All of Data-Out comes first, in one piece, and only then the gate is entered, alone with the
  * range: no other command sees a part of it. What keeps a kill or a power loss from leaving a part
- * is atomic_write.h. Until the write is begun an abort leaves nothing done; once it is begun the
- * command ends with it.
+ * is atomic_write.h. Until the write is begun an abort leaves nothing done; once it is begun all of
+ * it is done, before anybody sees the blocks again.
  *
  * There is no boundary within a write (MAXIMUM ATOMIC BOUNDARY SIZE is 0), so the row's CDB mask
  * has no ATOMIC BOUNDARY, and one that is set is refused.
@@ -21,7 +21,6 @@
 
 struct whole_write {
     struct medium medium;
-    struct atomic_write atomic;
     struct burst *burst;
     uint64_t offset_bytes;
     bool is_durable, is_on_disk; /* io is in flight: what it uses must stay */
@@ -80,7 +79,7 @@ static void whole_entered(struct medium *medium)
         .offset_bytes = whole->offset_bytes,
     };
     whole->is_on_disk = true;
-    atomic_write_submit(&whole->atomic, medium, whole_written);
+    atomic_write_submit(medium, whole_written);
 }
 
 void sbc_write_atomic(struct command *command)

@@ -136,7 +136,8 @@ void sbc_write_same_let_go(struct command *command)
 {
     struct write_same *same = COMMAND_SCRATCH(command, struct write_same);
 
-    zeroing_let_go(&same->zeroing);
     if (!same->is_writing)
+        zeroing_let_go(&same->zeroing);
+    if (!same->is_writing || medium_leave_behind(&same->zeroing.medium, same->buffer))
         give_back(command, same);
 }

@@ -10,6 +10,7 @@
 
 #include "target/scsi/copy_log.h"
 #include "target/scsi/copy_step.h"
+#include "target/scsi/left_behind.h"
 #include "target/scsi/limits.h"
 #include "target/scsi/lu.h"
 #include "target/scsi/nexus.h"
@@ -38,6 +39,8 @@ enum {
 struct copy {
     struct copy_step step;
     struct buffer *buffer; /* this stands in it */
+    struct lu *lu;         /* our own */
+    struct left_behind left;
     struct xcopy_list list;
     struct copy_record *record;              /* NULL: nobody can ask */
     struct itl *units[LIMIT_COPY_CSCDS + 1]; /* of each CSCD that a segment names; then our own */
@@ -75,7 +78,7 @@ static void copy_free(struct copy *copy)
     struct command *command = copy->step.command;
 
     COMMAND_SCRATCH(command, struct copy_scratch)->copy = NULL;
-    atomic_fetch_sub_explicit(&command->lu->copies, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&copy->lu->copies, 1, memory_order_relaxed);
     buffer_put(command->nexus->worker->buffers, copy->buffer);
 }
 
@@ -309,6 +312,39 @@ static void join_units(struct copy *copy)
         nexus_command_join(command, &scratch->others);
 }
 
+/* ---- when nobody waits for it any more ---- */
+
+/* What is under way goes on by itself; or it is waited for. */
+static void copy_leave_behind(struct copy *copy)
+{
+    struct command *command = copy->step.command;
+    const struct xcopy_segment *segment = &copy->list.segments[copy->segment];
+    const struct itl *first, *second = NULL;
+
+    if (copy->is_flushing) {
+        first = copy->units[copy->flushing];
+    } else {
+        first = copy->units[unit_index(segment->source)];
+        second = copy->units[unit_index(segment->destination)];
+    }
+    if (!left_behind_begin(&copy->left, command, first, second, sizeof *copy))
+        return;
+    COMMAND_SCRATCH(command, struct copy_scratch)->copy = NULL;
+    copy->step.command = NULL;
+    command_unpin(command);
+}
+
+/* Its units may be gone then, and it is. */
+static void copy_left_is_done(struct copy *copy, int error)
+{
+    struct buffer_pool *pool = copy->step.worker->buffers;
+    struct buffer *buffer = copy->buffer;
+
+    atomic_fetch_sub_explicit(&copy->lu->copies, 1, memory_order_relaxed);
+    left_behind_end(&copy->left, error);
+    buffer_put(pool, buffer);
+}
+
 /* ---- its steps ---- */
 
 static void copy_next_segment(struct copy *copy);
@@ -321,6 +357,8 @@ static void copy_part_is_moved(struct copy_step *step)
     struct command *command = step->command;
 
     copy_step_leave(step);
+    if (command == NULL)
+        return copy_left_is_done(copy, step->result);
     if (copy->record != NULL)
         copy->record->written_bytes =
             copy->written_bytes + copy->segment_bytes - step->work.len_bytes;
@@ -418,6 +456,8 @@ static void copy_is_flushed(struct io *io)
     unsigned unit = copy->flushing;
     int error = io->result;
 
+    if (command == NULL)
+        return copy_left_is_done(copy, error);
     copy->is_flushing = false;
     if (error == 0 && backing_failed_syncs(io->backing) != copy->failed_syncs[unit])
         error = -EIO;
@@ -461,7 +501,9 @@ void spc_extended_copy_let_go(struct command *command)
     if (copy->record != NULL)
         copy_log_end(copy->record, command);
     copy->record = NULL;
-    if (!copy->is_flushing && copy_step_let_go(&copy->step))
+    if (copy->is_flushing || copy->step.is_moving)
+        copy_leave_behind(copy);
+    else if (copy_step_let_go(&copy->step))
         copy_free(copy);
 }
 
@@ -482,7 +524,10 @@ static struct copy *copy_make(struct command *command)
     copy = (struct copy *)(void *)buffer->bytes;
     memset(copy, 0, sizeof *copy);
     copy->buffer = buffer;
+    copy->lu = command->lu;
     copy->step.command = command;
+    copy->step.worker = command->nexus->worker;
+    copy->step.slow = &command->lu->slow;
     copy->units[OWN_UNIT] = command->itl;
     COMMAND_SCRATCH(command, struct copy_scratch)->copy = copy;
     return copy;

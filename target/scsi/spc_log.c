@@ -3,20 +3,15 @@
 
 #include "proto/log_pages.h"
 #include "target/scsi/capability.h"
-#include "target/scsi/command.h"
 #include "target/scsi/limits.h"
+#include "target/scsi/medium.h"
 #include "target/scsi/nexus.h"
-
-#define CONTAINER_OF(pointer, type, member)                                                        \
-    ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 enum { PC_CUMULATIVE = 1 };
 
 struct log_sense {
-    struct slow_job job;
-    struct command *command;
-    struct backing_usage usage;
-    int error;
+    struct medium medium;
+    struct buffer *buffer; /* for a struct backing_usage; NULL: nobody is asked */
 };
 
 static uint32_t sets_of(uint64_t bytes)
@@ -57,38 +52,56 @@ static void answer(struct command *command, const struct backing_usage *usage)
     command_reply(command, bytes, out.len, get_be16(cdb + 7));
 }
 
-static void usage_run(struct slow_job *job)
+static void usage_run(struct submitted_io *asked)
 {
-    struct log_sense *log = CONTAINER_OF(job, struct log_sense, job);
-
-    log->error = backing_usage(log->command->lu->backing, &log->usage);
+    asked->io.result = backing_usage(asked->io.backing, asked->io.bytes);
 }
 
-static void usage_done(struct slow_job *job)
+static void give_back(struct command *command, struct log_sense *log)
 {
-    struct log_sense *log = CONTAINER_OF(job, struct log_sense, job);
-    struct command *command = log->command;
+    buffer_put(command->nexus->worker->buffers, log->buffer);
+    log->buffer = NULL;
+}
 
-    if (log->error)
-        command_refuse_errno(command, log->error);
+static void usage_came(struct medium *medium)
+{
+    struct command *command = medium->command;
+    struct log_sense *log = COMMAND_SCRATCH(command, struct log_sense);
+
+    if (medium->io.result)
+        command_refuse_errno(command, medium->io.result);
     else if (!command->is_finishing)
-        answer(command, &log->usage);
-    command_unpin(command);
+        answer(command, (const void *)log->buffer->bytes);
+    give_back(command, log);
 }
 
 void spc_log_sense(struct command *command)
 {
     struct log_sense *log = COMMAND_SCRATCH(command, struct log_sense);
+    const struct backing_usage none = { 0 };
 
+    medium_open(&log->medium, command);
+    log->buffer = NULL;
     /* There are no thresholds and defaults of counters. */
     if (command->cdb[2] >> 6 > PC_CUMULATIVE)
         return command_refuse_field(command, SENSE_INVALID_FIELD_IN_CDB, true, 2, NULL);
-    *log = (struct log_sense){
-        .job = {.run = usage_run, .done = usage_done},
-        .command = command,
-    };
     if ((command->cdb[2] & 0x3f) != LOG_PAGE_PROVISIONING)
-        return answer(command, &log->usage);
-    command_pin(command);
-    worker_slow(command->nexus->worker, &command->lu->slow, &log->job);
+        return answer(command, &none);
+    log->buffer = buffer_get(command->nexus->worker->buffers, sizeof none);
+    if (!log->buffer)
+        return command_finish(command, STATUS_TASK_SET_FULL);
+    log->medium.io = (struct io){
+        .op = IO_READ,
+        .bytes = log->buffer->bytes,
+        .len_bytes = sizeof none,
+    };
+    medium_submit_slow(&log->medium, usage_run, usage_came);
+}
+
+void spc_log_sense_let_go(struct command *command)
+{
+    struct log_sense *log = COMMAND_SCRATCH(command, struct log_sense);
+
+    if (log->buffer && medium_leave_behind(&log->medium, log->buffer))
+        give_back(command, log);
 }

@@ -12,43 +12,42 @@ static void zeroing_slice(struct zeroing *zeroing);
 
 void zeroing_open(struct zeroing *zeroing, struct command *command)
 {
-    *zeroing = (struct zeroing){ .error = 0 };
     medium_open(&zeroing->medium, command);
 }
 
-static void slice_run(struct slow_job *job)
+static void slice_run(struct submitted_io *slice)
 {
-    struct zeroing *zeroing = CONTAINER_OF(job, struct zeroing, job);
+    uint64_t done_bytes;
 
-    zeroing->error =
-        backing_discard_some(zeroing->medium.command->lu->backing, zeroing->offset_bytes,
-                             zeroing->left_bytes, SLICE_NS, &zeroing->done_bytes);
+    slice->io.result = backing_discard_some(slice->io.backing, slice->io.offset_bytes,
+                                            slice->io.len_bytes, SLICE_NS, &done_bytes);
+    slice->io.len_bytes = done_bytes;
 }
 
-static void slice_done(struct slow_job *job)
+static void slice_is_done(struct medium *medium)
 {
-    struct zeroing *zeroing = CONTAINER_OF(job, struct zeroing, job);
-    struct command *command = zeroing->medium.command;
+    struct zeroing *zeroing = CONTAINER_OF(medium, struct zeroing, medium);
+    struct command *command = medium->command;
 
-    medium_leave(&zeroing->medium);
-    zeroing->offset_bytes += zeroing->done_bytes;
-    zeroing->left_bytes -= zeroing->done_bytes;
-    if (zeroing->error)
-        command_refuse_errno(command, zeroing->error);
+    medium_leave(medium);
+    zeroing->offset_bytes += medium->io.len_bytes;
+    zeroing->left_bytes -= medium->io.len_bytes;
+    if (medium->io.result)
+        command_refuse_errno(command, medium->io.result);
     else if (!command->is_finishing)
         zeroing_slice(zeroing);
-    command_unpin(command);
 }
 
 static void slice_entered(struct medium *medium)
 {
     struct zeroing *zeroing = CONTAINER_OF(medium, struct zeroing, medium);
-    struct command *command = medium->command;
 
-    zeroing->job.run = slice_run;
-    zeroing->job.done = slice_done;
-    command_pin(command);
-    worker_slow(command->nexus->worker, &command->lu->slow, &zeroing->job);
+    medium->io = (struct io){
+        .op = IO_PUNCH,
+        .len_bytes = zeroing->left_bytes,
+        .offset_bytes = zeroing->offset_bytes,
+    };
+    medium_submit_slow(medium, slice_run, slice_is_done);
 }
 
 static void zeroing_slice(struct zeroing *zeroing)
@@ -90,4 +89,5 @@ void zeroing_finish(struct zeroing *zeroing)
 void zeroing_let_go(struct zeroing *zeroing)
 {
     medium_let_go(&zeroing->medium);
+    medium_leave_behind(&zeroing->medium, NULL);
 }

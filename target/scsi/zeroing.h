@@ -4,7 +4,7 @@
  *
  * Slice by slice on the slow lane. A slice lasts a few milliseconds, holds the gate exclusively
  * over what is left of the range, and then lets go: whoever waited goes first. SBC-3 wants no more
- * atomicity than that of a block. An aborted command stops at the end of its slice.
+ * atomicity than that of a block. An aborted command leaves its slice behind.
  *
  * Lives in the command's scratch, and pins the command while a slice is under way.
  */
@@ -14,9 +14,7 @@
 
 struct zeroing {
     struct medium medium; /* for the handler too, while no slice is under way */
-    struct slow_job job;
-    uint64_t offset_bytes, left_bytes, done_bytes;
-    int error;
+    uint64_t offset_bytes, left_bytes;
     void (*next)(struct command *command, struct zeroing *zeroing);
 };
 
@@ -29,5 +27,5 @@ void zeroing_start(struct zeroing *zeroing, uint64_t offset_bytes, uint64_t len_
 /* GOOD, once what was changed is as safe as the unit's cache mode promises. */
 void zeroing_finish(struct zeroing *zeroing);
 
-/* The command finishes: stops waiting for the gate. */
+/* The command finishes: stops waiting, for the gate and, if it was aborted, for the disk. */
 void zeroing_let_go(struct zeroing *zeroing);

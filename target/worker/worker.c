@@ -16,7 +16,7 @@ enum {
     WORKERS_DEFAULT_MAX = 4,
     WORKER_STACK_BYTES = 1024 * 1024,
     TURN_ENDS_PER_TURN = 4096, /* past it the loop looks at its sockets first */
-    SLOW_LANE_THREADS = 32,
+    SLOW_LANE_THREADS = 64,
     ENGINE_THREADS_EACH = 8, /* as many as an engine has runners */
 };
 

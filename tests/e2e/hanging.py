@@ -10,6 +10,7 @@ from disks import Frozen, small_ext4, unmount
 from initiator import ABORT_TASK, LUN_RESET, TEST_UNIT_READY, session
 from nestor import Daemon, Failure, alone, expect, lun, target, wait_until
 from task import pattern, read10, write10
+from xcopy import cscd, extended_copy, naa_of, parameter_list, segment
 
 MIB = 1 << 20
 BLOCK = 512
@@ -38,8 +39,23 @@ def with_hanging_disk(scenario, **keys):
 
 
 def compare_and_write(lba, old, new):
-    """(CDB, Data-Out) for one block."""
-    return bytes([0x89, 0]) + lba.to_bytes(8, "big") + bytes([0, 0, 0, 1, 0, 0]), old + new
+    """(CDB, Data-Out)"""
+    blocks = len(new) // BLOCK
+    return bytes([0x89, 0]) + lba.to_bytes(8, "big") + bytes([0, 0, 0, blocks, 0, 0]), old + new
+
+
+def of_16(opcode, lba, blocks):
+    return bytes([opcode, 0]) + lba.to_bytes(8, "big") + blocks.to_bytes(4, "big") + bytes(2)
+
+
+def write_atomic(lba, blocks):
+    return bytes([0x9C, 0]) + lba.to_bytes(8, "big") + bytes(2) + blocks.to_bytes(2, "big") + bytes(2)
+
+
+def unmap(lba, blocks):
+    """(CDB, Data-Out)"""
+    descriptor = lba.to_bytes(8, "big") + blocks.to_bytes(4, "big") + bytes(4)
+    return bytes([0x42, 0, 0, 0, 0, 0, 0, 0, 24, 0]), bytes([0, 22, 0, 16, 0, 0, 0, 0]) + descriptor
 
 
 def hanging_write(i, seed=ABORTED):
@@ -116,6 +132,64 @@ def e2e_heartbeat_on_a_hanging_disk_can_be_aborted():
         read.wait().good(pattern(BLOCK, ABORTED))
         again.wait().refused(0x0e, 0x1d, 0x00)
         expect("an aborted heartbeat is answered", False, task.is_done)
+
+    with_hanging_disk(scenario)
+
+
+@alone
+def e2e_whatever_changes_a_hanging_disk_can_be_aborted():
+    """To all that can be seen afterwards each had ended before its abort was answered."""
+    blocks = 16  # more than a page: what is all or nothing goes through the journal
+    size = blocks * BLOCK
+    old, new = pattern(size, OLD), pattern(size, AGAIN)
+    both = bytes(a | b for a, b in zip(old, new))
+
+    def scenario(daemon, i, other, frozen):
+        copied = parameter_list([cscd(naa_of(i, 1))], [segment(0, 0, 0, 700, blocks)])
+        changes = [  # each to blocks of its own: CDB, Data-Out, what stands there then
+            (100, *compare_and_write(100, old, new), new),
+            (200, write_atomic(200, blocks), new, new),
+            (300, of_16(0x8B, 300, blocks), new, both),  # ORWRITE(16)
+            (400, of_16(0x93, 400, blocks), new[:BLOCK], new[:BLOCK] * blocks),  # WRITE SAME(16)
+            (500, of_16(0x93, 500, blocks), bytes(BLOCK), bytes(size)),
+            (600, *unmap(600, blocks), bytes(size)),
+            (700, extended_copy(copied), copied, old),
+        ]
+        for lba in 0, *(change[0] for change in changes):
+            i.command(write10(lba, blocks), lun=1, write=old).good()
+            i.command(read10(lba, blocks), lun=1, read=size).good(old)
+        with frozen:
+            for lba, cdb, sent, _ in changes:
+                task = i.submit(cdb, lun=1, write=sent)
+                i.drain()
+                expect(f"{cdb.hex()} on a disk that hangs is answered", False, task.is_done)
+                expect("response", COMPLETE,
+                       i.tmf(ABORT_TASK, lun=1, rtt=task.itt, ref_cmd_sn=task.cmd_sn))
+            expect_works(i, other)
+            reads = [waits(other, read10(lba, blocks), read=size) for lba, *_ in changes]
+            with session(daemon) as fresh:  # nothing of the old session is waited for
+                i.expect_closed()
+                expect_works(fresh, other)
+        for read, (_, cdb, _, then) in zip(reads, changes):
+            read.wait().good()
+            expect(f"what stands there after {cdb.hex()}", then, bytes(read.data))
+
+    for engine in ("io_uring", "threads"):
+        with_hanging_disk(scenario, engine=engine)
+
+
+@alone
+def e2e_a_hanging_disk_leaves_the_slow_lane_to_others():
+    """It has 64 threads: unmapping on another LUN does not wait for 100 that hang."""
+    def scenario(daemon, i, other, frozen):
+        cdb, sent = unmap(0, BLOCKS)
+        with frozen:
+            tasks = [i.submit(cdb, lun=1, write=unmap(lba * BLOCKS, BLOCKS)[1]) for lba in range(100)]
+            i.drain()
+            other.command(cdb, write=sent).good()
+            expect_works(i, other)
+        for task in tasks:
+            task.wait().good()
 
     with_hanging_disk(scenario)
 

@@ -288,6 +288,18 @@ void fake_wait(struct fake_task *task)
     REQUIRE(task->finished == 1);
 }
 
+void rig_wait_for_what_was_left(struct rig *rig)
+{
+    const struct scsi_worker *scsi = rig->worker.scsi;
+    ev_timer timer;
+
+    ev_timer_init(&timer, guard, 10, 0);
+    ev_timer_start(rig->loop, &timer);
+    while (scsi && scsi->left_behind_count > 0 && ev_is_active(&timer))
+        ev_run(rig->loop, EVRUN_ONCE);
+    ev_timer_stop(rig->loop, &timer);
+}
+
 void fake_free(struct fake_task *task)
 {
     REQUIRE(task->finished == 1 && !task->command);
@@ -354,7 +366,7 @@ void rig_open(struct rig *rig, const struct rig_options *options)
     rig->worker.group = &rig->workers;
     rig->workers.count = 1;
     rig->workers.worker[0] = &rig->worker;
-    REQUIRE(job_pool_create(2, &rig->jobs) == 0);
+    REQUIRE(job_pool_create(RIG_JOB_THREADS, &rig->jobs) == 0);
     rig->workers.jobs = rig->jobs;
     REQUIRE(engine_create(ENGINE_THREADS, rig->loop, rig->jobs, &rig->worker.engine, NULL) == 0);
     rig->worker.buffers = buffer_pool_create(&rig->budget);
@@ -392,6 +404,7 @@ void rig_close(struct rig *rig)
     snprintf(journal, sizeof journal, "%s.nestor-journal", rig->path);
     nexus_close(&rig->other);
     nexus_close(&rig->nexus);
+    rig_wait_for_what_was_left(rig);
     scsi_worker_close(&rig->worker);
     scsi_target_close(&rig->target);
     lu_close(rig->lu);

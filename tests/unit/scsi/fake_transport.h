@@ -12,7 +12,7 @@
 #include "target/scsi/nexus.h"
 #include "target/scsi/scsi_target.h"
 
-enum { RIG_BLOCK_BYTES = 512, RIG_BLOCKS = 8192 };
+enum { RIG_BLOCK_BYTES = 512, RIG_BLOCKS = 8192, RIG_JOB_THREADS = 2 };
 
 struct rig_options {
     enum cache_mode cache;
@@ -33,6 +33,8 @@ struct rig {
 };
 
 void rig_open(struct rig *rig, const struct rig_options *options);
+/* What aborted commands have left behind; their slow jobs end by themselves. rig_close() does. */
+void rig_wait_for_what_was_left(struct rig *rig);
 void rig_close(struct rig *rig);
 
 /* Takes POWER ON off both nexuses. */

@@ -161,21 +161,87 @@ static void test_an_abort_ends_it_between_two_segments(void **state)
     copy_task(&copy, &list);
     fake_start(&copy);
     command_abort(copy.command);
-    assert_int_equal(copy.finished, 0); /* the disk is at it */
-    end_step();
     assert_int_equal(copy.finished, 1);
     assert_true(copy.answer.was_aborted);
-    assert_int_equal(held_count, 0);
     fake_free(&copy);
-    expect_filled(1, 1000, 8, 0x55);
-    expect_filled(1, 2000, 10, 0);
-    read_10(cdb, 1000, 10); /* and the gates are free */
+    read_10(cdb, 1000, 10);
     fake_task(&read, &rig, cdb, 10 * 512, NULL, 0);
     read.command->lun = 1ULL << 48;
     fake_start(&read);
+    assert_int_equal(read.finished, 0); /* the disk is at it */
+    end_step();
     fake_wait(&read);
-    assert_int_equal(read.answer.status, STATUS_GOOD);
+    assert_int_equal(read.in[0], 0x55);
     fake_free(&read);
+    assert_int_equal(held_count, 0);
+    expect_filled(1, 1000, 8, 0x55);
+    expect_filled(1, 2000, 10, 0);
+}
+
+static void note_away(struct map_change *change)
+{
+    *(bool *)change->context = true;
+}
+
+/* Whichever of its three units: the one that it was sent to copies nothing. */
+static void test_a_copy_that_was_aborted_keeps_its_units(void **state)
+{
+    (void)state;
+    for (unsigned away = 0; away < 3; away++) {
+        bool is_away = false;
+        struct map_change change = { .target = &rig.target,
+                                     .home = &rig.worker.mailbox,
+                                     .done = note_away,
+                                     .context = &is_away };
+        struct lun_map *map = lun_map_create(2);
+        struct fake_task copy;
+        struct list list;
+
+        for (uint16_t unit = 0, i = 0; unit < 3; unit++)
+            if (unit != away)
+                map->entries[i++] = (struct lun_entry){ .lun = unit, .lu = units[unit] };
+        list_begin(&list, 1, 0);
+        list_cscd(&list, 0);
+        list_cscd(&list, 1);
+        list_segment(&list, 0, 0, 1, 0, 8);
+        holds_steps = true;
+        copy_task(&copy, &list);
+        copy.command->lun = UINT64_C(2) << 48;
+        fake_start(&copy);
+        assert_int_equal(held_count, 1);
+        command_abort(copy.command);
+        assert_int_equal(copy.finished, 1);
+        fake_free(&copy);
+        scsi_target_set_map(&change, map);
+        for (int i = 0; i < 10; i++)
+            ev_run(rig.loop, EVRUN_NOWAIT);
+        assert_false(is_away);
+        end_step();
+        for (int i = 0; i < 10; i++)
+            ev_run(rig.loop, EVRUN_NOWAIT);
+        assert_true(is_away);
+        show(make_map(0, UNITS));
+    }
+}
+
+/* On the source's blocks beside: a host's heartbeat does not wait for the destination's disk. */
+static void test_who_excludes_others_beside_the_source_does_not_wait(void **state)
+{
+    struct gate_hold hold = { .entered = (void (*)(struct gate_hold *))abort };
+    struct fake_task copy;
+    struct list list;
+
+    (void)state;
+    list_simple(&list, 1, 0, 8);
+    holds_steps = true;
+    copy_task(&copy, &list);
+    fake_start(&copy);
+    assert_true(gate_enter(&units[0]->gate, &hold, &rig.worker, GATE_EXCLUSIVE, 8 * 512, 512));
+    gate_leave(&hold);
+    end_step();
+    fake_wait(&copy);
+    assert_int_equal(copy.answer.status, STATUS_GOOD);
+    fake_free(&copy);
 }
 
 static void test_an_abort_ends_it_while_it_waits_for_a_gate(void **state)
@@ -231,9 +297,9 @@ static void test_the_reset_of_another_unit_ends_it_with_an_answer(void **state)
     drained_lu = units[1];
     is_drained = false;
     drain_start(&drain, &rig.worker);
-    assert_false(is_drained); /* its disk is still written */
+    assert_true(is_drained); /* though its disk is still written */
+    assert_int_equal(copy.finished, 1);
     end_step();
-    assert_true(is_drained);
     assert_false(copy.answer.was_aborted);
     assert_int_equal(fake_sense(&copy), 0x0a0d02);
     assert_int_equal(held_count, 0);
@@ -334,7 +400,7 @@ static void test_a_flush_that_fails_fails_the_copy(void **state)
     }
 }
 
-static void test_an_abort_during_the_flush_waits_for_it(void **state)
+static void test_an_abort_during_the_flush_leaves_it_behind(void **state)
 {
     struct fake_task copy;
     struct list list;
@@ -346,10 +412,9 @@ static void test_an_abort_during_the_flush_waits_for_it(void **state)
     fake_start(&copy);
     end_step();
     command_abort(copy.command);
-    assert_int_equal(copy.finished, 0);
-    end_io(0);
     assert_int_equal(copy.finished, 1);
     fake_free(&copy);
+    end_io(0);
 }
 
 #define WITH(setup, test)  cmocka_unit_test_setup_teardown(test, setup, copy_teardown)
@@ -366,13 +431,15 @@ int main(void)
         TEST(test_an_identifier_in_use_is_refused_and_progress_is_told),
         TEST(test_the_source_is_shared_and_the_destination_is_not),
         TEST(test_an_abort_ends_it_between_two_segments),
+        TEST(test_a_copy_that_was_aborted_keeps_its_units),
+        TEST(test_who_excludes_others_beside_the_source_does_not_wait),
         TEST(test_an_abort_ends_it_while_it_waits_for_a_gate),
         TEST(test_the_reset_of_another_unit_ends_it_with_an_answer),
         TEST(test_the_reset_of_a_unit_that_is_not_copied_is_no_matter),
         TEST(test_a_unit_that_leaves_the_map_stays_until_the_copy_ends),
         WRITETHROUGH(test_writethrough_flushes_the_destination_before_good),
         WRITETHROUGH(test_a_flush_that_fails_fails_the_copy),
-        WRITETHROUGH(test_an_abort_during_the_flush_waits_for_it),
+        WRITETHROUGH(test_an_abort_during_the_flush_leaves_it_behind),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

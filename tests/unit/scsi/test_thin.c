@@ -187,16 +187,39 @@ static void test_an_aborted_write_same_stops_between_two_slices(void **state)
     end_io(0);
     assert_int_equal(taken_count, 1);
     command_abort(task.command);
-    assert_int_equal(task.finished, 0); /* a slice is in flight */
-    end_io(0);
     assert_int_equal(task.finished, 1);
     assert_true(task.answer.was_aborted);
-    assert_int_equal(taken_count, 0);
     fake_free(&task);
+    read_10(cdb, 2 * CHUNK_BLOCKS - 1, 1); /* where the slice in flight is */
+    fake_task(&task, &rig, cdb, RIG_BLOCK_BYTES, NULL, 0);
+    fake_start(&task);
+    assert_int_equal(task.finished, 0);
     takes_io = false;
+    end_io(0);
+    fake_wait(&task);
+    assert_memory_equal(task.in, block, RIG_BLOCK_BYTES);
+    fake_free(&task);
     expect_same(0, 2 * CHUNK_BLOCKS, block);
     expect_same(2 * CHUNK_BLOCKS, 2 * CHUNK_BLOCKS, zero_block);
     free(block);
+}
+
+static void test_an_aborted_write_same_of_zeros_does_not_wait_for_the_disk(void **state)
+{
+    uint8_t *data = pattern(8 * RIG_BLOCK_BYTES, 7), cdb[16];
+    struct fake_task task;
+
+    (void)state;
+    write_blocks(0, 8, data);
+    same_16(cdb, 0, 0, 4 * CHUNK_BLOCKS);
+    fake_task(&task, &rig, cdb, 0, zero_block, RIG_BLOCK_BYTES);
+    fake_start(&task);
+    command_abort(task.command);
+    assert_int_equal(task.finished, 1);
+    assert_true(task.answer.was_aborted);
+    fake_free(&task);
+    expect_same(0, 8, zero_block); /* the slice had begun, and is waited for here */
+    free(data);
 }
 
 static void test_a_reader_gets_in_between_two_slices(void **state)
@@ -448,6 +471,7 @@ int main(void)
         TEST(test_no_blocks_and_an_anchor_are_refused),
         TEST(test_anything_but_one_block_of_data_is_refused),
         TEST(test_an_aborted_write_same_stops_between_two_slices),
+        TEST(test_an_aborted_write_same_of_zeros_does_not_wait_for_the_disk),
         TEST(test_a_reader_gets_in_between_two_slices),
         cmocka_unit_test_setup_teardown(test_writethrough_answers_when_it_is_on_stable_storage,
                                         setup_writethrough, teardown),

@@ -132,12 +132,39 @@ static void test_orwrite_that_is_aborted_while_it_reads_writes_nothing(void **st
     fake_task(&task, &rig, cdb, 0, data, 1200 * BLOCK);
     fake_start(&task);
     command_abort(task.command);
-    assert_int_equal(task.finished, 0);
-    end_io(0);
     assert_int_equal(task.finished, 1);
-    assert_int_equal(taken_count, 0);
     fake_free(&task);
+    end_io(0);
+    assert_int_equal(taken_count, 0);
+    takes_io = false;
     expect_blocks(0, 1, zeros);
+    free(data);
+}
+
+static void test_orwrite_that_is_aborted_while_it_writes_is_seen_whole(void **state)
+{
+    uint8_t *data = pattern(8 * BLOCK, 3), cdb[16];
+    struct fake_task task, read;
+
+    (void)state;
+    takes_io = true;
+    or_cdb(cdb, 0, 8);
+    fake_task(&task, &rig, cdb, 0, data, 8 * BLOCK);
+    fake_start(&task);
+    end_io(0);
+    assert_int_equal(taken_io[0]->op, IO_WRITE);
+    command_abort(task.command);
+    assert_int_equal(task.finished, 1);
+    fake_free(&task);
+    read_10(cdb, 0, 8);
+    fake_task(&read, &rig, cdb, 8 * BLOCK, NULL, 0);
+    fake_start(&read);
+    assert_int_equal(read.finished, 0);
+    takes_io = false;
+    end_io(0);
+    fake_wait(&read);
+    assert_memory_equal(read.in, data, 8 * BLOCK);
+    fake_free(&read);
     free(data);
 }
 
@@ -290,7 +317,7 @@ static void test_write_and_verify_tells_an_error_of_the_read(void **state)
     fake_free(&task);
 }
 
-static void test_write_and_verify_that_is_aborted_ends_with_its_write(void **state)
+static void test_write_and_verify_that_is_aborted_leaves_its_write_behind(void **state)
 {
     uint8_t data[BLOCK], cdb[16];
     struct fake_task task;
@@ -302,11 +329,10 @@ static void test_write_and_verify_that_is_aborted_ends_with_its_write(void **sta
     fake_task(&task, &rig, cdb, 0, data, BLOCK);
     fake_start(&task);
     command_abort(task.command);
-    assert_int_equal(task.finished, 0);
-    end_io(0);
     assert_int_equal(task.finished, 1);
-    assert_int_equal(taken_count, 0);
     fake_free(&task);
+    end_io(0);
+    assert_int_equal(taken_count, 0);
     takes_io = false;
     expect_blocks(0, 1, data);
 }
@@ -396,7 +422,7 @@ static void test_immediate_prefetch_that_is_aborted_ends_once(void **state)
     fake_task(&task, &rig, cdb, 0, NULL, 0);
     fake_start(&task);
     command_abort(task.command);
-    fake_wait(&task);
+    assert_int_equal(task.finished, 1);
     assert_true(task.answer.was_aborted);
     fake_free(&task);
 }
@@ -447,6 +473,7 @@ int main(void)
         TEST(test_two_orwrites_lose_no_bit),
         TEST(test_orwrite_with_fua_is_durable),
         TEST(test_orwrite_that_is_aborted_while_it_reads_writes_nothing),
+        TEST(test_orwrite_that_is_aborted_while_it_writes_is_seen_whole),
         TEST(test_orwrite_waiting_at_the_gate_can_be_aborted),
         TEST(test_orwrite_of_less_data_changes_whole_blocks_of_it),
         cmocka_unit_test_setup_teardown(test_without_memory_the_task_set_is_full, setup_tight,
@@ -455,7 +482,7 @@ int main(void)
         TEST(test_write_and_verify_with_bytchk_finds_what_the_disk_forgot),
         TEST(test_write_and_verify_without_bytchk_only_reads),
         TEST(test_write_and_verify_tells_an_error_of_the_read),
-        TEST(test_write_and_verify_that_is_aborted_ends_with_its_write),
+        TEST(test_write_and_verify_that_is_aborted_leaves_its_write_behind),
         TEST(test_prefetch_of_what_fits_is_condition_met),
         TEST(test_prefetch_of_more_than_the_limit_is_good_and_stops_there),
         TEST(test_prefetch_that_is_aborted_leaves_its_read_behind),
