@@ -30,7 +30,7 @@ struct left_behind {
 bool left_behind_begin(struct left_behind *left, const struct command *command,
                        const struct itl *second, const struct itl *third, uint64_t memory_bytes);
 
-/* It has ended, with 0 or a negative errno. Its units may be gone then. */
+/* It has ended, with 0 or a negative errno. Its units may be gone then, and worker->scsi, too. */
 void left_behind_end(struct left_behind *left, int error);
 
 /*

@@ -101,8 +101,8 @@ static void left_behind_is_done(struct submitted_io *submitted)
     if (submitted->hold.is_held)
         gate_leave(&submitted->hold);
     buffer_put(submitted->worker->buffers, submitted->buffer);
-    left_behind_end(&submitted->left, submitted->io.result);
     put_back(submitted);
+    left_behind_end(&submitted->left, submitted->io.result);
 }
 
 static void submitted_is_done(struct submitted_io *submitted)
