@@ -318,12 +318,13 @@ static void join_units(struct copy *copy)
 static void copy_leave_behind(struct copy *copy)
 {
     struct command *command = copy->step.command;
-    const struct xcopy_segment *segment = &copy->list.segments[copy->segment];
     const struct itl *first, *second = NULL;
 
     if (copy->is_flushing) {
         first = copy->units[copy->flushing];
     } else {
+        const struct xcopy_segment *segment = &copy->list.segments[copy->segment];
+
         first = copy->units[unit_index(segment->source)];
         second = copy->units[unit_index(segment->destination)];
     }

@@ -8,8 +8,9 @@
  * files of its own, and counts in one block that all hosts fight for. Blocks that several hosts
  * change it replaces by COMPARE AND WRITE, or with --reserve between RESERVE and RELEASE. Of a
  * thousand commands --crash are cut off by a crash of the host, and of a thousand writes --stall
- * come late because the host was suspended before it sent them. It breaks the lock of a host whose
- * heartbeat has not moved for longer than a lease, and fences that host by a reset.
+ * come late because the host was suspended before it sent them. Once it crashes with a lock in its
+ * hands and stays away for three leases. It breaks the lock of a host whose heartbeat has not moved
+ * for longer than a lease, and fences that host by a reset.
  *
  * A host holds a lock from its answer until it lets go, at most until the lease that its last
  * answered heartbeat gave has run out; a reset (unit attention 29h) or a lost connection ends it.
@@ -50,6 +51,9 @@ struct member {
         uint64_t heartbeat_id;
         int64_t since_ns; /* 0: never looked */
     } watched[VOLUME_HOSTS];
+
+    int64_t dies_at_ns; /* by the next lock after that; 0: it has */
+    bool is_long_gone;
 
     uint64_t counted, updates, logins;
 };
@@ -107,8 +111,11 @@ static bool come_back(struct member *member)
     snprintf(name, sizeof(name), "iqn.1998-01.com.vmware:esx%u-%08x", host->number,
              0x1234567 * (host->number + 1));
     forget_lock(member);
-    if (host->crashes && random_below(host, 4) == 0) /* a crash that takes longer than the lease */
+    if (member->is_long_gone)
+        usleep(3 * options.lease_ms * 1000);
+    else if (host->crashes && random_below(host, 4) == 0) /* perhaps for longer than the lease */
         usleep(random_below(host, 3 * options.lease_ms) * 1000);
+    member->is_long_gone = false;
     host->crash_in_thousand = 0;
     while (host->path.socket < 0) {
         if (path_open(&host->path, options.address, options.port, name, options.target) == 0 &&
@@ -254,7 +261,11 @@ static void work_under_lock(struct member *member)
         if (!is_sure(member) || member->held < 0)
             return;
     }
-    if (host->crash_in_thousand && random_below(host, 50) == 0) {
+    if (member->dies_at_ns && now_ns() > member->dies_at_ns) {
+        member->dies_at_ns = 0;
+        member->is_long_gone = true;
+    }
+    if (member->is_long_gone || (host->crash_in_thousand && random_below(host, 50) == 0)) {
         host->crashes++;
         path_cut(&host->path); /* with the lock in its hands */
         return;
@@ -316,8 +327,11 @@ static void take_a_step(struct member *member)
 
 static bool live(struct member *member)
 {
-    int64_t end = now_ns() + (int64_t)options.seconds * 1000 * NS_PER_MS;
+    int64_t lifetime_ns = (int64_t)options.seconds * 1000 * NS_PER_MS, begun = now_ns();
+    int64_t end = begun + lifetime_ns;
 
+    if (options.crash) /* one after the other, so that there is who finds the lock of a dead one */
+        member->dies_at_ns = begun + lifetime_ns / 8 * (1 + member->host.number % 7);
     while (now_ns() < end) {
         if (member->host.path.socket < 0 && !come_back(member))
             return false;
