@@ -43,7 +43,8 @@ struct member {
     struct image heartbeat;
     bool knows_heartbeat;
 
-    int held; /* the lock; -1: none */
+    int wanted; /* a lock that another had when this one came; -1: none */
+    int held;   /* the lock; -1: none */
     int64_t held_from_ns;
     struct image lock;
 
@@ -185,6 +186,8 @@ static bool lock_take(struct member *member, unsigned lock)
     if (volume_read(host, LOCK_LBA + lock, 1, &there) != DONE)
         return false;
     breaks = there.owner != 0 && there.owner != host->number + 1;
+    if (breaks ? member->wanted < 0 : member->wanted == (int)lock)
+        member->wanted = breaks ? (int)lock : -1;
     if (breaks && !is_dead(member, (unsigned)there.owner - 1))
         return false;
     mine = image_after(host, &there);
@@ -251,8 +254,10 @@ static void work_under_lock(struct member *member)
 {
     struct host *host = &member->host;
     unsigned updates = 1 + random_below(host, UPDATES_UNDER_LOCK);
+    unsigned lock = member->wanted >= 0 && random_below(host, 2) ? (unsigned)member->wanted
+                                                                 : random_below(host, VOLUME_LOCKS);
 
-    if (!is_sure(member) || !lock_take(member, random_below(host, VOLUME_LOCKS)))
+    if (!is_sure(member) || !lock_take(member, lock))
         return;
     for (unsigned i = 0; i < updates; i++) {
         if (!update_metadata(member) || !use_shared_data(member))
@@ -426,7 +431,7 @@ static bool take_options(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    struct member member = { .held = -1 };
+    struct member member = { .wanted = -1, .held = -1 };
     bool done;
 
     if (!take_options(argc, argv)) {
