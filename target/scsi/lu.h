@@ -67,7 +67,7 @@ struct lu {
     struct atomic_writes atomic_writes;
     _Atomic bool is_closing; /* no slice of a lu_job follows */
     unsigned jobs;           /* under way; under `mutex` */
-    struct job_group slow;   /* all its work on the slow lane */
+    struct job_group slow;   /* the slow lane's work on its image */
     pthread_cond_t jobs_are_over;
     pthread_mutex_t mutex;
     LIST_HEAD(, itl) itls;

@@ -176,7 +176,7 @@ static void run(struct persistent_update *update)
         return install(update);
     update->job.run = keep;
     update->job.done = kept;
-    worker_slow(update->worker, &lu->slow, &update->job);
+    worker_slow(update->worker, NULL, &update->job); /* not on the unit's disk, which may hang */
 }
 
 static void entered(struct gate_hold *hold)

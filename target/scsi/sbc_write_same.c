@@ -138,6 +138,7 @@ void sbc_write_same_let_go(struct command *command)
 
     if (!same->is_writing)
         zeroing_let_go(&same->zeroing);
-    if (!same->is_writing || medium_leave_behind(&same->zeroing.medium, same->buffer))
-        give_back(command, same);
+    else if (!medium_leave_behind(&same->zeroing.medium, same->buffer))
+        return; /* slice_is_written() comes */
+    give_back(command, same);
 }

@@ -177,14 +177,19 @@ def e2e_whatever_changes_a_hanging_disk_can_be_aborted():
 
 @alone
 def e2e_a_hanging_disk_leaves_the_slow_lane_to_others():
-    """It has 64 threads: unmapping on another LUN does not wait for 100 that hang."""
+    """It has 64 threads: unmapping on another LUN does not wait for 100 that hang, nor does the
+    operator who takes the hanging one's registrations away, which are kept on another disk."""
     def scenario(daemon, i, other, frozen):
         cdb, sent = unmap(0, BLOCKS)
+        register_and_keep = bytes(8) + (7).to_bytes(8, "big") + bytes([0, 0, 0, 0, 1, 0, 0, 0])
+        other.command(bytes([0x5F, 0, 0, 0, 0, 0, 0, 0, 24, 0]), lun=1, write=register_and_keep).good()
         with frozen:
             tasks = [i.submit(cdb, lun=1, write=unmap(lba * BLOCKS, BLOCKS)[1]) for lba in range(100)]
             i.drain()
             other.command(cdb, write=sent).good()
+            daemon.ctl("reservation", "clear", daemon.name, "1", "--yes", "--force")
             expect_works(i, other)
+            expect("the disk works again", False, any(task.is_done for task in tasks))
         for task in tasks:
             task.wait().good()
 

@@ -14,6 +14,14 @@
 
 /* ---- list identifiers ---- */
 
+/* Its steps are the test's, to end_step(). */
+static void begin(struct fake_task *copy, const struct list *list)
+{
+    holds_steps = true;
+    copy_task(copy, list);
+    fake_start(copy);
+}
+
 static void test_a_copy_is_asked_for_once(void **state)
 {
     const uint8_t done[12] = { 0, 0, 0, 8, 1, 0, 1, 0, 0, 0, 20, 0 };
@@ -98,9 +106,7 @@ static void test_an_identifier_in_use_is_refused_and_progress_is_told(void **sta
 
     (void)state;
     list_simple(&list, 5, 0, 8);
-    holds_steps = true;
-    copy_task(&copy, &list);
-    fake_start(&copy);
+    begin(&copy, &list);
     assert_int_equal(held_count, 1);
     refused(&list, 0x050016, 0, -1);
     ask(&task, 0x00, 5, 12);
@@ -128,9 +134,7 @@ static void test_the_source_is_shared_and_the_destination_is_not(void **state)
     list_cscd(&list, 0);
     list_segment(&list, 0, 0, 0, 4000, 8);
     fill(0, 0, 8, 0x77);
-    holds_steps = true;
-    copy_task(&copy, &list);
-    fake_start(&copy);
+    begin(&copy, &list);
     read_10(cdb, 0, 8);
     fake_run(&read, &rig, cdb, 8 * 512, NULL, 0);
     assert_int_equal(read.answer.status, STATUS_GOOD);
@@ -157,9 +161,7 @@ static void test_an_abort_ends_it_between_two_segments(void **state)
     fill(0, 0, 100, 0x55);
     list_simple(&list, 1, 0, 8);
     list_segment(&list, 0, 0, 1, 2000, 8);
-    holds_steps = true;
-    copy_task(&copy, &list);
-    fake_start(&copy);
+    begin(&copy, &list);
     command_abort(copy.command);
     assert_int_equal(copy.finished, 1);
     assert_true(copy.answer.was_aborted);
@@ -233,9 +235,7 @@ static void test_who_excludes_others_beside_the_source_does_not_wait(void **stat
 
     (void)state;
     list_simple(&list, 1, 0, 8);
-    holds_steps = true;
-    copy_task(&copy, &list);
-    fake_start(&copy);
+    begin(&copy, &list);
     assert_true(gate_enter(&units[0]->gate, &hold, &rig.worker, GATE_EXCLUSIVE, 8 * 512, 512));
     gate_leave(&hold);
     end_step();
@@ -291,9 +291,7 @@ static void test_the_reset_of_another_unit_ends_it_with_an_answer(void **state)
     (void)state;
     list_simple(&list, 1, 0, 8);
     list_segment(&list, 0, 0, 1, 2000, 8);
-    holds_steps = true;
-    copy_task(&copy, &list);
-    fake_start(&copy);
+    begin(&copy, &list);
     drained_lu = units[1];
     is_drained = false;
     drain_start(&drain, &rig.worker);
@@ -314,9 +312,7 @@ static void test_the_reset_of_a_unit_that_is_not_copied_is_no_matter(void **stat
 
     (void)state;
     list_simple(&list, 1, 0, 8);
-    holds_steps = true;
-    copy_task(&copy, &list);
-    fake_start(&copy);
+    begin(&copy, &list);
     drained_lu = units[2];
     is_drained = false;
     drain_start(&drain, &rig.worker);
@@ -336,9 +332,7 @@ static void test_a_unit_that_leaves_the_map_stays_until_the_copy_ends(void **sta
 
     (void)state;
     list_simple(&list, 1, 0, 8);
-    holds_steps = true;
-    copy_task(&copy, &list);
-    fake_start(&copy);
+    begin(&copy, &list);
     nexus_move(&rig.nexus, map, &change);
     assert_int_equal(lu_nexus_count(units[1]), 2);
     end_step();
