@@ -19,7 +19,6 @@
 
 enum {
     READS_PER_TURN = 4, /* a busy connection lets the others of its worker have their turn */
-    HALF_MIN = 8,       /* answers that are worth a send of their own in the middle of a turn */
     /* Data that is received in place is mostly followed by more of its kind: of a long one's
      * successor only so much is received that would have to be copied to its place. */
     LONG_DATA_BYTES = 192 * 1024,
@@ -85,7 +84,6 @@ static void address_text(const struct sockaddr_storage *address, char text[CONN_
 }
 
 static void conn_readable(struct ev_loop *loop, ev_io *watcher, int events);
-static void conn_writable(struct ev_loop *loop, ev_io *watcher, int events);
 static void conn_timer(struct ev_loop *loop, ev_timer *timer, int events);
 static void conn_turn_end(struct turn_end *turn_end);
 
@@ -111,14 +109,12 @@ void conn_open(struct worker *worker, struct portals *portals, int fd,
     conn->local = *local;
     address_text(peer, conn->peer_text);
     address_text(local, conn->local_text);
-    conn->stat_sn = 1;
     conn->turn_end.run = conn_turn_end;
-    send_queue_open(&conn->send, worker->buffers);
+    conn_send_open(conn);
     int on = 1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 
     ev_io_init(&conn->readable, conn_readable, fd, EV_READ);
-    ev_io_init(&conn->writable, conn_writable, fd, EV_WRITE);
     ev_init(&conn->timer, conn_timer);
     conn->timer.repeat = portals_settings(portals)->login_timeout_s;
     ev_timer_again(worker->loop, &conn->timer);
@@ -150,6 +146,12 @@ void conn_close_when_sent(struct conn *conn, const char *reason)
     conn_has_output(conn);
 }
 
+void conn_broke(struct conn *conn, int error, const char *otherwise)
+{
+    conn_close(conn, error == EPIPE || error == ECONNRESET ? "the initiator closed the connection"
+                                                           : otherwise);
+}
+
 static void drop_received(struct conn *conn)
 {
     buffer_put(conn->worker->buffers, conn->head);
@@ -174,7 +176,6 @@ static void conn_free(struct conn *conn)
         log_debug("connection from %s closed: %s", conn->peer_text, conn->close_reason);
 
     ev_io_stop(worker->loop, &conn->readable);
-    ev_io_stop(worker->loop, &conn->writable);
     ev_timer_stop(worker->loop, &conn->timer);
     worker_not_at_turn_end(worker, &conn->turn_end);
     if (!session)
@@ -186,178 +187,21 @@ static void conn_free(struct conn *conn)
         session_end(session);
     }
     drop_received(conn);
-    send_queue_close(&conn->send);
+    conn_send_close(conn);
     close(conn->fd);
     LIST_REMOVE(conn, link);
     portals_conn_closed(conn->portals, worker);
     free(conn);
 }
 
-static const char *broken_reason(int error, const char *otherwise)
-{
-    return error == EPIPE || error == ECONNRESET ? "the initiator closed the connection"
-                                                 : otherwise;
-}
-
-/* Sends what is queued and arranges for the rest. False: the connection is to be closed. */
-static bool flush(struct conn *conn, bool is_more_coming)
-{
-    struct ev_loop *loop = conn->worker->loop;
-    int error = send_queue_flush(&conn->send, conn->fd, is_more_coming);
-
-    conn->sent_stat_sn = conn->stat_sn;
-    if (error == -EAGAIN) {
-        ev_io_start(loop, &conn->writable);
-        return true;
-    }
-    ev_io_stop(loop, &conn->writable);
-    if (error) {
-        conn_close(conn, broken_reason(-error, "sending failed"));
-        return false;
-    }
-    if (conn->is_draining) {
-        conn_close(conn, conn->close_reason);
-        return false;
-    }
-    return true;
-}
-
-/* Data-In that waited goes on as long as there is room for it. */
-static void refill(struct conn *conn)
-{
-    if (conn->session && conn->send.queued_bytes < SEND_HIGH_WATER)
-        session_room(conn->session);
-}
-
 static void conn_turn_end(struct turn_end *turn_end)
 {
     struct conn *conn = (struct conn *)((char *)turn_end - offsetof(struct conn, turn_end));
 
-    if (!conn->is_closing && !conn_is_blocked(conn) && flush(conn, false))
-        refill(conn);
+    if (!conn->is_closing)
+        conn_send_all(conn);
     if (conn->is_closing)
         conn_free(conn);
-}
-
-static void conn_writable(struct ev_loop *loop, ev_io *watcher, int events)
-{
-    struct conn *conn = (struct conn *)((char *)watcher - offsetof(struct conn, writable));
-
-    (void)loop;
-    (void)events;
-    if (!conn->is_closing && flush(conn, false)) {
-        refill(conn);
-        if (!conn->is_draining && conn->send.queued_bytes < SEND_HIGH_WATER &&
-            !conn_is_paused(conn))
-            ev_io_start(conn->worker->loop, &conn->readable);
-    }
-}
-
-void conn_note_depth(struct conn *conn, uint32_t commands)
-{
-    /* an ExpStatSN that makes no sense says nothing */
-    if (commands > conn->depth[0] && commands <= SESSION_WINDOW)
-        conn->depth[0] = commands;
-}
-
-/* A connection has something to read: what was counted in the turn becomes the last one's. */
-static void count_turn(struct conn *conn)
-{
-    struct iscsi_worker *iscsi = iscsi_of(conn->worker);
-
-    if (iscsi->turn_ns != conn->worker->now_ns) {
-        iscsi->turn_ns = conn->worker->now_ns;
-        iscsi->readable[1] = iscsi->readable[0];
-        iscsi->readable[0] = 0;
-    }
-    iscsi->readable[0]++;
-    conn->depth[1] = conn->depth[0];
-    conn->depth[0] = 0;
-}
-
-/*
- * Answers wait for the end of the turn, so that all leave in one call. With many commands under way
- * on one connection that would let both ends wait for each other: so the first half leaves when it
- * is done, and the initiator works on it while we do the rest. Where several connections are busy,
- * others fill the initiators' time, and a call for each half would only cost.
- */
-static bool half_is_answered(const struct conn *conn)
-{
-    const struct iscsi_worker *iscsi = iscsi_of(conn->worker);
-    uint32_t answers = conn->stat_sn - conn->sent_stat_sn;
-    uint32_t depth = conn->depth[0] > conn->depth[1] ? conn->depth[0] : conn->depth[1];
-
-    return answers >= HALF_MIN && answers >= depth / 2 && iscsi->readable[0] <= 1 &&
-           iscsi->readable[1] <= 1;
-}
-
-void conn_has_output(struct conn *conn)
-{
-    if (!conn->is_reading && !conn->is_closing)
-        worker_at_turn_end(conn->worker, &conn->turn_end);
-}
-
-void conn_flush(struct conn *conn, bool is_more_coming)
-{
-    if (!conn->is_closing && !conn_is_blocked(conn))
-        flush(conn, is_more_coming);
-}
-
-bool conn_has_room(struct conn *conn)
-{
-    if (conn->is_closing || conn->is_draining)
-        return true; /* what is queued now goes nowhere; nobody needs to wait for it */
-    if (conn->send.queued_bytes >= SEND_HIGH_WATER / 2 && !conn_is_blocked(conn))
-        flush(conn, false);
-    return conn->send.queued_bytes < SEND_HIGH_WATER || conn->is_closing;
-}
-
-void conn_send(struct conn *conn, struct pdu *pdu, const void *data, uint32_t len)
-{
-    uint32_t padded = pdu_padded(len);
-    uint32_t head = BHS_BYTES + conn->header_digest_bytes;
-    uint32_t total = head + padded + (len ? conn->data_digest_bytes : 0);
-
-    if (conn->is_closing)
-        return;
-    uint8_t *at = send_queue_reserve(&conn->send, total);
-    if (!at) {
-        conn_close(conn, "out of memory for an answer");
-        return;
-    }
-    pdu->data_segment_length = len;
-    pdu_build(pdu, at);
-    if (conn->header_digest_bytes)
-        crc32c_put(at + BHS_BYTES, crc32c_update(CRC32C_INIT, at, BHS_BYTES));
-    if (len) {
-        memcpy(at + head, data, len);
-        memset(at + head + len, 0, padded - len);
-        if (conn->data_digest_bytes)
-            crc32c_put(at + head + padded, crc32c_update(CRC32C_INIT, at + head, padded));
-    }
-    if (send_queue_commit(&conn->send, total) != 0)
-        conn_close(conn, "out of memory for an answer");
-    conn_has_output(conn);
-}
-
-void conn_reject(struct conn *conn, enum reject_reason reason)
-{
-    log_peer("rejected a %s PDU from %s: reason %#x (RFC 7143 11.17.1)", pdu_name(conn->pdu.opcode),
-             conn->peer_text, reason);
-    struct pdu reject = { .opcode = PDU_REJECT, .initiator_task_tag = TAG_RESERVED };
-    if (conn->session && conn->session->is_in_turn) {
-        /* RFC 7143 7.3: the CmdSN of a rejected command is not considered received */
-        conn->session->exp_cmd_sn--;
-        conn->session->is_in_turn = false;
-    }
-    reject.reject.reason = (uint8_t)reason;
-    reject.reject.stat_sn = conn->stat_sn++;
-    if (conn->session) {
-        struct session_numbers numbers = session_numbers(conn->session);
-        reject.reject.exp_cmd_sn = numbers.exp_cmd_sn;
-        reject.reject.max_cmd_sn = numbers.max_cmd_sn;
-    }
-    conn_send(conn, &reject, conn->bhs, BHS_BYTES);
 }
 
 /* ---- receiving ---- */
@@ -496,8 +340,7 @@ static void take_bytes(struct conn *conn, uint8_t *bytes, uint32_t len)
         at += take_data(conn, bytes + at, len - at);
         if (conn->data)
             return;
-        if (half_is_answered(conn) && !conn_is_blocked(conn))
-            flush(conn, false);
+        conn_send_half(conn);
     }
     uint32_t rest = len - at;
     if (rest == 0 || conn->is_closing || conn->is_draining)
@@ -560,7 +403,7 @@ static bool receive_once(struct conn *conn)
         if (got == 0)
             conn_close(conn, "the initiator closed the connection");
         else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
-            conn_close(conn, broken_reason(errno, "the connection broke"));
+            conn_broke(conn, errno, "the connection broke");
         return false;
     }
     uint32_t fresh = (uint32_t)got;
@@ -587,7 +430,7 @@ static void conn_readable(struct ev_loop *loop, ev_io *watcher, int events)
         conn->is_ping_out = false;
         conn_start_keepalive(conn);
     }
-    count_turn(conn);
+    conn_begin_turn(conn);
     conn->is_reading = true;
     for (int i = 0; i < READS_PER_TURN; i++)
         if (!receive_once(conn) || conn->is_closing || conn->is_draining || conn_is_paused(conn))
@@ -596,8 +439,7 @@ static void conn_readable(struct ev_loop *loop, ev_io *watcher, int events)
     if (conn->is_closing)
         return; /* queued for the end of the turn already */
     if (!send_queue_is_empty(&conn->send) || conn->is_draining) {
-        if (!conn_is_blocked(conn) && flush(conn, false))
-            refill(conn);
+        conn_send_all(conn);
         /* an initiator that sends and does not read waits until it does */
         if (conn->send.queued_bytes >= SEND_HIGH_WATER)
             ev_io_stop(loop, &conn->readable);

@@ -5,9 +5,10 @@
  * Owns      its socket, what has been received of the next PDU, its send queue, its login. Not its
  *           session: that may outlive it until the session's last task is dead.
  * Ends      conn_close(), which only marks it: the socket is closed and the memory freed at the end
- *           of the loop turn, so that it may be called from anywhere, callbacks of its own
- * included. Calls     through the table of conn_states.c, whole PDUs, in order. RFC 7143  7.7
- * (framing errors), 8.1 (states), 11 (formats).
+ *           of the loop turn, so that it may be called from anywhere, its own callbacks included.
+ * Calls     through the table of conn_states.c, whole PDUs, in order.
+ *
+ * RFC 7143 7.7 (framing errors), 8.1 (states), 11 (formats). conn.c receives, conn_send.c sends.
  */
 #pragma once
 
@@ -116,8 +117,16 @@ void conn_open(struct worker *worker, struct portals *portals, int fd,
  * counts. */
 void conn_close(struct conn *conn, const char *reason);
 
+/* A call on the socket gave this errno; `otherwise` is the reason unless the initiator is gone. */
+void conn_broke(struct conn *conn, int error, const char *otherwise);
+
 /* Ends it once everything queued has been sent: after a login refusal or a logout. */
 void conn_close_when_sent(struct conn *conn, const char *reason);
+
+/* ---- sending, conn_send.c ---- */
+
+void conn_send_open(struct conn *conn);  /* its socket is there */
+void conn_send_close(struct conn *conn); /* forgets what was not sent */
 
 /*
  * Queues a PDU, whose length is set here, with `data` behind it (copied), padded and digested.
@@ -128,6 +137,9 @@ void conn_send(struct conn *conn, struct pdu *pdu, const void *data, uint32_t le
 /* Answers a PDU that is not taken with Reject, its header as data (RFC 7143 11.17). */
 void conn_reject(struct conn *conn, enum reject_reason reason);
 
+/* It has something to read; what was counted in the turn becomes the last one's. */
+void conn_begin_turn(struct conn *conn);
+
 /* The initiator has so many commands under way, as far as it knows; see half_is_answered(). */
 void conn_note_depth(struct conn *conn, uint32_t commands);
 
@@ -137,6 +149,12 @@ void conn_has_output(struct conn *conn);
 /* Sends what is queued now, as far as the socket takes it. is_more_coming: more follows at once. */
 void conn_flush(struct conn *conn, bool is_more_coming);
 
+/* After each PDU: half of what was asked may leave now. */
+void conn_send_half(struct conn *conn);
+
+/* Sends what is queued, and goes on with what waited for room. */
+void conn_send_all(struct conn *conn);
+
 /* The socket is full; session_room() follows when it is not. */
 static inline bool conn_is_blocked(const struct conn *conn)
 {
@@ -145,6 +163,8 @@ static inline bool conn_is_blocked(const struct conn *conn)
 
 /* May more data be queued? Tries to send first; when it says no, session_room() follows. */
 bool conn_has_room(struct conn *conn);
+
+/* ---- receiving and time, conn.c ---- */
 
 static inline bool conn_is_paused(const struct conn *conn)
 {
