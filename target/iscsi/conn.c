@@ -45,6 +45,7 @@ int iscsi_worker_open(struct worker *worker)
         return -ENOMEM;
     }
     LIST_INIT(&iscsi->conns);
+    TAILQ_INIT(&iscsi->held.conns);
     LIST_INIT(&iscsi->session_list);
     worker->iscsi = iscsi;
     return 0;
@@ -198,8 +199,7 @@ static void conn_turn_end(struct turn_end *turn_end)
 {
     struct conn *conn = (struct conn *)((char *)turn_end - offsetof(struct conn, turn_end));
 
-    if (!conn->is_closing)
-        conn_send_all(conn);
+    conn_send_all(conn);
     if (conn->is_closing)
         conn_free(conn);
 }
@@ -439,7 +439,7 @@ static void conn_readable(struct ev_loop *loop, ev_io *watcher, int events)
     if (conn->is_closing)
         return; /* queued for the end of the turn already */
     if (!send_queue_is_empty(&conn->send) || conn->is_draining) {
-        conn_send_all(conn);
+        conn_send_soon(conn);
         /* an initiator that sends and does not read waits until it does */
         if (conn->send.queued_bytes >= SEND_HIGH_WATER)
             ev_io_stop(loop, &conn->readable);

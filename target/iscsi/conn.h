@@ -58,6 +58,10 @@ struct conn {
     LIST_ENTRY(conn) link;
 
     struct send_queue send;
+    bool is_held; /* its answers wait for another connection's, at most until the end of the turn */
+    uint32_t held_answers;
+    uint64_t held_bytes;
+    TAILQ_ENTRY(conn) held_link;
     uint32_t stat_sn;
     uint32_t sent_stat_sn; /* of the first answer that has not been sent */
     uint32_t depth[2];     /* the most commands under way at once: in this turn, in the last */
@@ -79,6 +83,14 @@ struct conn {
 
 LIST_HEAD(conn_list, conn);
 
+/* Connections whose answers are held, and what these come to. */
+struct held {
+    TAILQ_HEAD(, conn) conns;
+    unsigned count;
+    uint32_t answers;
+    uint64_t bytes;
+};
+
 /* What one worker keeps for this room; worker->iscsi. */
 struct iscsi_worker {
     struct conn_list conns;
@@ -89,6 +101,7 @@ struct iscsi_worker {
     unsigned sessions;
     uint64_t turn_ns;     /* the turn that `readable` is of: its worker's now_ns */
     unsigned readable[2]; /* connections that had something to read: in this turn, in the last */
+    struct held held;
     LIST_HEAD(, session) session_list;
     struct session_drain_part *drains; /* who waits for sessions to be gone */
 };
@@ -152,8 +165,12 @@ void conn_flush(struct conn *conn, bool is_more_coming);
 /* After each PDU: half of what was asked may leave now. */
 void conn_send_half(struct conn *conn);
 
-/* Sends what is queued, and goes on with what waited for room. */
+/* Sends what is queued, as far as the socket takes it, and goes on with what waited for room. */
 void conn_send_all(struct conn *conn);
+
+/* The same, for what a readable turn of this connection has brought; it may be held until another
+ * connection of this turn has had its own, in the order in which they came. */
+void conn_send_soon(struct conn *conn);
 
 /* The socket is full; session_room() follows when it is not. */
 static inline bool conn_is_blocked(const struct conn *conn)

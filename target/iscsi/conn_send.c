@@ -1,6 +1,6 @@
 /*
  * When and how answers leave a connection: all that a turn produced in one call, the first half of
- * many before the rest is worked on.
+ * many before the rest is worked on, and those of several connections right after one another.
  */
 #include "target/iscsi/conn.h"
 
@@ -12,12 +12,51 @@
 #include <stddef.h>
 #include <string.h>
 
-enum { HALF_MIN = 8 }; /* answers that are worth a send of their own in the middle of a turn */
+enum {
+    HALF_MIN = 8, /* answers that are worth a send of their own in the middle of a turn */
+    /* what held answers come to at most: the work of some hundred microseconds */
+    HELD_ANSWERS_MAX = 32,
+    HELD_BYTES_MAX = 128 * 1024,
+};
+
+static uint32_t unsent_answers(const struct conn *conn)
+{
+    return conn->stat_sn - conn->sent_stat_sn;
+}
+
+static void hold(struct conn *conn)
+{
+    struct held *held = &iscsi_of(conn->worker)->held;
+
+    conn->is_held = true;
+    conn->held_answers = unsent_answers(conn);
+    conn->held_bytes = conn->send.queued_bytes;
+    TAILQ_INSERT_TAIL(&held->conns, conn, held_link);
+    held->count++;
+    held->answers += conn->held_answers;
+    held->bytes += conn->held_bytes;
+    worker_at_turn_end(conn->worker, &conn->turn_end);
+}
+
+static void hold_no_more(struct conn *conn)
+{
+    struct held *held = &iscsi_of(conn->worker)->held;
+
+    if (!conn->is_held)
+        return;
+    conn->is_held = false;
+    TAILQ_REMOVE(&held->conns, conn, held_link);
+    held->count--;
+    held->answers -= conn->held_answers;
+    held->bytes -= conn->held_bytes;
+}
 
 /* Sends what is queued and arranges for the rest. False: the connection is to be closed. */
 static bool flush(struct conn *conn, bool is_more_coming)
 {
     struct ev_loop *loop = conn->worker->loop;
+
+    hold_no_more(conn);
     int error = send_queue_flush(&conn->send, conn->fd, is_more_coming);
 
     conn->sent_stat_sn = conn->stat_sn;
@@ -60,7 +99,7 @@ static void conn_writable(struct ev_loop *loop, ev_io *watcher, int events)
 
 void conn_send_open(struct conn *conn)
 {
-    conn->stat_sn = 1;
+    conn->stat_sn = conn->sent_stat_sn = 1;
     send_queue_open(&conn->send, conn->worker->buffers);
     ev_io_init(&conn->writable, conn_writable, conn->fd, EV_WRITE);
 }
@@ -68,6 +107,7 @@ void conn_send_open(struct conn *conn)
 void conn_send_close(struct conn *conn)
 {
     ev_io_stop(conn->worker->loop, &conn->writable);
+    hold_no_more(conn);
     send_queue_close(&conn->send);
 }
 
@@ -101,7 +141,7 @@ void conn_begin_turn(struct conn *conn)
 static bool half_is_answered(const struct conn *conn)
 {
     const struct iscsi_worker *iscsi = iscsi_of(conn->worker);
-    uint32_t answers = conn->stat_sn - conn->sent_stat_sn;
+    uint32_t answers = unsent_answers(conn);
     uint32_t depth = conn->depth[0] > conn->depth[1] ? conn->depth[0] : conn->depth[1];
 
     return answers >= HALF_MIN && answers >= depth / 2 && iscsi->readable[0] <= 1 &&
@@ -116,8 +156,43 @@ void conn_send_half(struct conn *conn)
 
 void conn_send_all(struct conn *conn)
 {
-    if (!conn_is_blocked(conn) && flush(conn, false))
+    if (!conn->is_closing && !conn_is_blocked(conn) && flush(conn, false))
         refill(conn);
+}
+
+/*
+ * To wake an initiator costs as much as several answers. Those of several connections that leave
+ * right after one another mostly reach one machine, and wake it once. So the first wait for the
+ * next, while others are still to be read in this turn and until there are enough; not more than
+ * half of the connections, so that we work for the others while the initiators work on these.
+ */
+static bool may_be_held(const struct conn *conn)
+{
+    const struct iscsi_worker *iscsi = iscsi_of(conn->worker);
+    const struct held *held = &iscsi->held;
+    unsigned together = held->count + 2; /* this one, and the next, with which all leave */
+
+    return together <= iscsi->readable[1] / 2 && ev_pending_count(conn->worker->loop) > 0 &&
+           held->answers + unsent_answers(conn) <= HELD_ANSWERS_MAX &&
+           held->bytes + conn->send.queued_bytes <= HELD_BYTES_MAX && !conn_is_blocked(conn) &&
+           !conn->is_draining;
+}
+
+void conn_send_soon(struct conn *conn)
+{
+    struct held *held = &iscsi_of(conn->worker)->held;
+    struct conn *first;
+
+    hold_no_more(conn);
+    if (may_be_held(conn)) {
+        hold(conn);
+        return;
+    }
+    while ((first = TAILQ_FIRST(&held->conns))) {
+        hold_no_more(first);
+        conn_send_all(first);
+    }
+    conn_send_all(conn);
 }
 
 void conn_has_output(struct conn *conn)
