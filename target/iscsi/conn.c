@@ -373,8 +373,14 @@ static uint32_t restore_head(struct conn *conn, uint8_t *receive)
     return len;
 }
 
-/* One recv. False when there is nothing more to read now. */
-static bool receive_once(struct conn *conn)
+enum received {
+    RECEIVED_NOTHING,
+    RECEIVED_LESS, /* than asked for: the socket was empty then */
+    RECEIVED_ALL,
+};
+
+/* One recv, and what it brings. */
+static enum received receive_once(struct conn *conn)
 {
     uint8_t *receive = iscsi_of(conn->worker)->receive;
     uint32_t kept = conn->data ? 0 : restore_head(conn, receive);
@@ -404,7 +410,7 @@ static bool receive_once(struct conn *conn)
             conn_close(conn, "the initiator closed the connection");
         else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
             conn_broke(conn, errno, "the connection broke");
-        return false;
+        return RECEIVED_NOTHING;
     }
     uint32_t fresh = (uint32_t)got;
     if (conn->data) {
@@ -412,12 +418,12 @@ static bool receive_once(struct conn *conn)
         conn->data_got += of_data;
         fresh -= of_data;
         if (conn->data_got < wire)
-            return false;
+            return RECEIVED_LESS;
         data_complete(conn);
     }
     if (kept + fresh)
         take_bytes(conn, receive, kept + fresh);
-    return (size_t)got == asked;
+    return (size_t)got == asked ? RECEIVED_ALL : RECEIVED_LESS;
 }
 
 static void conn_readable(struct ev_loop *loop, ev_io *watcher, int events)
@@ -432,9 +438,15 @@ static void conn_readable(struct ev_loop *loop, ev_io *watcher, int events)
     }
     conn_begin_turn(conn);
     conn->is_reading = true;
-    for (int i = 0; i < READS_PER_TURN; i++)
-        if (!receive_once(conn) || conn->is_closing || conn->is_draining || conn_is_paused(conn))
+    for (int i = 0; i < READS_PER_TURN; i++) {
+        enum received received = receive_once(conn);
+
+        if (received == RECEIVED_NOTHING || conn->is_closing || conn->is_draining ||
+            conn_is_paused(conn))
             break;
+        if (received == RECEIVED_LESS && !conn_waits_for_half(conn))
+            break;
+    }
     conn->is_reading = false;
     if (conn->is_closing)
         return; /* queued for the end of the turn already */

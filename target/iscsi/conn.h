@@ -58,6 +58,7 @@ struct conn {
     LIST_ENTRY(conn) link;
 
     struct send_queue send;
+    bool is_half_out; /* in this turn; see conn_send_half() */
     bool is_held; /* its answers wait for another connection's, at most until the end of the turn */
     uint32_t held_answers;
     uint64_t held_bytes;
@@ -164,6 +165,12 @@ void conn_flush(struct conn *conn, bool is_more_coming);
 
 /* After each PDU: half of what was asked may leave now. */
 void conn_send_half(struct conn *conn);
+
+/*
+ * A half has left in this turn, so that the initiator is at work, and the next one is not whole: it
+ * is worth another look for more commands before the few answers that there are leave.
+ */
+bool conn_waits_for_half(const struct conn *conn);
 
 /* Sends what is queued, as far as the socket takes it, and goes on with what waited for room. */
 void conn_send_all(struct conn *conn);

@@ -130,6 +130,7 @@ void conn_begin_turn(struct conn *conn)
     iscsi->readable[0]++;
     conn->depth[1] = conn->depth[0];
     conn->depth[0] = 0;
+    conn->is_half_out = false;
 }
 
 /*
@@ -150,8 +151,15 @@ static bool half_is_answered(const struct conn *conn)
 
 void conn_send_half(struct conn *conn)
 {
-    if (half_is_answered(conn) && !conn_is_blocked(conn))
+    if (half_is_answered(conn) && !conn_is_blocked(conn)) {
         flush(conn, false);
+        conn->is_half_out = true;
+    }
+}
+
+bool conn_waits_for_half(const struct conn *conn)
+{
+    return conn->is_half_out && unsent_answers(conn) > 0;
 }
 
 void conn_send_all(struct conn *conn)

@@ -1,4 +1,5 @@
-/* conn_send: which answers wait for another connection's, and that none is lost or waits alone. */
+/* conn_send: which answers wait for others, of their own connection's or another's, and that none
+ * is lost. */
 #include "target/iscsi/conn.h"
 
 #include <setjmp.h>
@@ -86,18 +87,20 @@ static void more_is_pending(struct bench *bench)
     ev_feed_event(bench->worker.loop, &bench->another, EV_READ);
 }
 
-static void answer(struct bench *bench, int number, unsigned answers, uint32_t data_bytes)
+static void queue_answer(struct conn *conn, uint32_t data_bytes)
 {
     static const uint8_t data[256 * 1024];
-    struct conn *conn = &bench->conns[number];
+    struct pdu pdu = { .opcode = PDU_NOP_IN, .initiator_task_tag = 1 };
 
-    while (answers-- > 0) {
-        struct pdu pdu = { .opcode = PDU_NOP_IN, .initiator_task_tag = 1 };
+    pdu.nop_in.stat_sn = conn->stat_sn++;
+    conn_send(conn, &pdu, data, data_bytes);
+}
 
-        pdu.nop_in.stat_sn = conn->stat_sn++;
-        conn_send(conn, &pdu, data, data_bytes);
-    }
-    conn_send_soon(conn);
+static void answer(struct bench *bench, int number, unsigned answers, uint32_t data_bytes)
+{
+    while (answers-- > 0)
+        queue_answer(&bench->conns[number], data_bytes);
+    conn_send_soon(&bench->conns[number]);
 }
 
 /* How many bytes have arrived since the last look. */
@@ -241,6 +244,46 @@ static void test_one_that_is_closing_gets_nothing_more(void **state)
     assert_int_equal(arrived(bench, 1), ANSWER_BYTES);
 }
 
+static void begin_turn(struct bench *bench, struct conn *conn)
+{
+    bench->worker.now_ns++;
+    conn_begin_turn(conn);
+    conn_note_depth(conn, 32);
+}
+
+static void test_after_a_half_the_next_one_is_waited_for(void **state)
+{
+    struct bench *bench = *state;
+    struct conn *conn = &bench->conns[0];
+
+    begin_turn(bench, conn);
+    begin_turn(bench, conn); /* alone in the last turn, too */
+    for (int i = 0; i < 40; i++) {
+        queue_answer(conn, 0);
+        conn_send_half(conn);
+        if (i < 15) /* few, and nobody is at work on others */
+            assert_false(conn_waits_for_half(conn));
+        else /* of the 32 that are under way, 16 leave at a time */
+            assert_int_equal(conn_waits_for_half(conn), i != 15 && i != 31);
+    }
+    assert_int_equal(arrived(bench, 0), 32 * ANSWER_BYTES);
+    assert_true(conn_waits_for_half(conn));
+    conn_send_soon(conn); /* nothing more came in time */
+    assert_int_equal(arrived(bench, 0), 8 * ANSWER_BYTES);
+    assert_false(conn_waits_for_half(conn));
+}
+
+static void test_a_half_of_the_last_turn_does_not_count(void **state)
+{
+    struct bench *bench = *state;
+    struct conn *conn = &bench->conns[0];
+
+    test_after_a_half_the_next_one_is_waited_for(state);
+    begin_turn(bench, conn);
+    queue_answer(conn, 0);
+    assert_false(conn_waits_for_half(conn));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -254,6 +297,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             test_one_that_ends_or_is_sent_otherwise_leaves_the_others_waiting, setup, teardown),
         cmocka_unit_test_setup_teardown(test_one_that_is_closing_gets_nothing_more, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(test_after_a_half_the_next_one_is_waited_for, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(test_a_half_of_the_last_turn_does_not_count, setup,
                                         teardown),
     };
 
