@@ -30,7 +30,7 @@ def e2e_full_disk_fails_the_write_and_nothing_else():
         session.write("0xa5", "0", "1M")
         filler = daemon.images / "filler"
         filler.write_bytes(bytes(12 * MIB))
-        said = session.do("write -P 0x5a 8M 8M", "wrote ", "failed")
+        said = session.do("write -P 0x5a 8M 8M", "wrote ", "write failed")
         # libiscsi makes ENOSPC of SPACE ALLOCATION FAILED WRITE PROTECT, and of nothing else
         expect_in("the answer to a write that has no room", "No space left on device", said)
         session.expect_read("0xa5", "0", "1M")

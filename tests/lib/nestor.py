@@ -470,7 +470,7 @@ class HeldSession:
         return self.output.read_text(errors="replace")
 
     def do(self, command, *answers):
-        """Sends a command and waits for one of the answers; gives all that came for it."""
+        """Sends a command and waits for a whole line with one of the answers; gives all that came."""
         before = len(self.said())
         self.process.stdin.write(command + "\n")
         self.process.stdin.flush()
@@ -478,7 +478,8 @@ class HeldSession:
         def came():
             if self.process.poll() is not None:
                 raise Failure(f"the held session ended at {command!r}:\n{self.said()}")
-            return any(a in self.said()[before:] for a in answers)
+            whole = self.said()[before:].rpartition("\n")[0]
+            return any(a in whole for a in answers)
 
         wait_until(came, f"{' or '.join(answers)} after {command!r}; it said: {self.said()}", 20)
         return self.said()[before:]
@@ -487,7 +488,7 @@ class HeldSession:
         self.do(f"write -P {pattern} {offset} {size}", "wrote ")
 
     def expect_read(self, pattern, offset="0", size="1M"):
-        said = self.do(f"read -P {pattern} {offset} {size}", "read ", "failed")
+        said = self.do(f"read -P {pattern} {offset} {size}", "read ")  # "read failed: " too
         if "failed" in said or "error" in said:
             raise Failure(f"reading {pattern} at {offset}: {said}")
 
