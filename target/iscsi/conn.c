@@ -412,6 +412,7 @@ static enum received receive_once(struct conn *conn)
             conn_broke(conn, errno, "the connection broke");
         return RECEIVED_NOTHING;
     }
+    conn_note_received(conn, (size_t)got);
     uint32_t fresh = (uint32_t)got;
     if (conn->data) {
         uint32_t of_data = wire - conn->data_got < fresh ? wire - conn->data_got : fresh;

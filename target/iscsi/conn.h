@@ -60,8 +60,6 @@ struct conn {
     struct send_queue send;
     bool is_half_out; /* in this turn; see conn_send_half() */
     bool is_held; /* its answers wait for another connection's, at most until the end of the turn */
-    uint32_t held_answers;
-    uint64_t held_bytes;
     TAILQ_ENTRY(conn) held_link;
     uint32_t stat_sn;
     uint32_t sent_stat_sn; /* of the first answer that has not been sent */
@@ -84,12 +82,11 @@ struct conn {
 
 LIST_HEAD(conn_list, conn);
 
-/* Connections whose answers are held, and what these come to. */
+/* Connections whose answers are held, and what has been held and received since the first was. */
 struct held {
     TAILQ_HEAD(, conn) conns;
     unsigned count;
-    uint32_t answers;
-    uint64_t bytes;
+    uint64_t answers, bytes;
 };
 
 /* What one worker keeps for this room; worker->iscsi. */
@@ -153,6 +150,9 @@ void conn_reject(struct conn *conn, enum reject_reason reason);
 
 /* It has something to read; what was counted in the turn becomes the last one's. */
 void conn_begin_turn(struct conn *conn);
+
+/* It has brought so much, which is yet to be worked on: where that is long, held answers leave. */
+void conn_note_received(struct conn *conn, size_t bytes);
 
 /* The initiator has so many commands under way, as far as it knows; see half_is_answered(). */
 void conn_note_depth(struct conn *conn, uint32_t commands);

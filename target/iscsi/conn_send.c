@@ -14,7 +14,7 @@
 
 enum {
     HALF_MIN = 8, /* answers that are worth a send of their own in the middle of a turn */
-    /* what held answers come to at most: the work of some hundred microseconds */
+    /* how much others may be worked on while answers are held: some hundred microseconds */
     HELD_ANSWERS_MAX = 32,
     HELD_BYTES_MAX = 128 * 1024,
 };
@@ -29,12 +29,10 @@ static void hold(struct conn *conn)
     struct held *held = &iscsi_of(conn->worker)->held;
 
     conn->is_held = true;
-    conn->held_answers = unsent_answers(conn);
-    conn->held_bytes = conn->send.queued_bytes;
     TAILQ_INSERT_TAIL(&held->conns, conn, held_link);
     held->count++;
-    held->answers += conn->held_answers;
-    held->bytes += conn->held_bytes;
+    held->answers += unsent_answers(conn);
+    held->bytes += conn->send.queued_bytes;
     worker_at_turn_end(conn->worker, &conn->turn_end);
 }
 
@@ -46,9 +44,8 @@ static void hold_no_more(struct conn *conn)
         return;
     conn->is_held = false;
     TAILQ_REMOVE(&held->conns, conn, held_link);
-    held->count--;
-    held->answers -= conn->held_answers;
-    held->bytes -= conn->held_bytes;
+    if (--held->count == 0)
+        held->answers = held->bytes = 0;
 }
 
 /* Sends what is queued and arranges for the rest. False: the connection is to be closed. */
@@ -186,21 +183,36 @@ static bool may_be_held(const struct conn *conn)
            !conn->is_draining;
 }
 
-void conn_send_soon(struct conn *conn)
+static void send_held(struct held *held)
 {
-    struct held *held = &iscsi_of(conn->worker)->held;
     struct conn *first;
 
+    while ((first = TAILQ_FIRST(&held->conns))) {
+        hold_no_more(first);
+        conn_send_all(first);
+    }
+}
+
+void conn_send_soon(struct conn *conn)
+{
     hold_no_more(conn);
     if (may_be_held(conn)) {
         hold(conn);
         return;
     }
-    while ((first = TAILQ_FIRST(&held->conns))) {
-        hold_no_more(first);
-        conn_send_all(first);
-    }
+    send_held(&iscsi_of(conn->worker)->held);
     conn_send_all(conn);
+}
+
+void conn_note_received(struct conn *conn, size_t bytes)
+{
+    struct held *held = &iscsi_of(conn->worker)->held;
+
+    if (held->count == 0)
+        return;
+    held->bytes += bytes;
+    if (held->bytes > HELD_BYTES_MAX)
+        send_held(held);
 }
 
 void conn_has_output(struct conn *conn)

@@ -221,14 +221,33 @@ static void test_one_that_ends_or_is_sent_otherwise_leaves_the_others_waiting(vo
     assert_int_equal(arrived(bench, 1), 0);
     assert_int_equal(arrived(bench, 2), 10 * ANSWER_BYTES);
     assert_int_equal(arrived(bench, 0), 0);
-    answer(bench, 3, 20, 0); /* with the ten of the first that makes 30: there is room again */
-    answer(bench, 4, 2, 0);
-    assert_int_equal(arrived(bench, 0) + arrived(bench, 3) + arrived(bench, 4), 0);
-    answer(bench, 5, 1, 0);
+    answer(bench, 3, 2, 0);
+    assert_int_equal(arrived(bench, 0) + arrived(bench, 3), 0);
+    answer(bench, 4, 1, 0); /* with the thirty before that is enough */
     assert_int_equal(arrived(bench, 0), 10 * ANSWER_BYTES);
     assert_int_equal(arrived(bench, 1), 0);
-    assert_int_equal(arrived(bench, 5), ANSWER_BYTES);
+    assert_int_equal(arrived(bench, 4), ANSWER_BYTES);
+    answer(bench, 5, 32, 0); /* all have left, so it is counted anew */
+    assert_int_equal(arrived(bench, 5), 0);
     conn_send_open(&bench->conns[1]); /* for the teardown */
+}
+
+static void test_nobody_waits_for_much_work_that_others_bring(void **state)
+{
+    struct bench *bench = *state;
+    struct conn *writer = &bench->conns[7];
+
+    more_is_pending(bench);
+    conn_note_received(writer, 256 * 1024); /* before anybody waited */
+    answer(bench, 0, 1, 0);
+    conn_note_received(writer, 100 * 1024);
+    assert_int_equal(arrived(bench, 0), 0);
+    answer(bench, 1, 1, 0);
+    conn_note_received(writer, 100 * 1024); /* data of a write, without any answer yet */
+    assert_int_equal(arrived(bench, 0), ANSWER_BYTES);
+    assert_int_equal(arrived(bench, 1), ANSWER_BYTES);
+    answer(bench, 2, 1, 0); /* counted anew */
+    assert_int_equal(arrived(bench, 2), 0);
 }
 
 static void test_one_that_is_closing_gets_nothing_more(void **state)
@@ -296,6 +315,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_what_comes_again_counts_once, setup, teardown),
         cmocka_unit_test_setup_teardown(
             test_one_that_ends_or_is_sent_otherwise_leaves_the_others_waiting, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_nobody_waits_for_much_work_that_others_bring, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(test_one_that_is_closing_gets_nothing_more, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_after_a_half_the_next_one_is_waited_for, setup,
