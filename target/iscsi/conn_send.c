@@ -16,7 +16,7 @@ enum {
     HALF_MIN = 8, /* answers that are worth a send of their own in the middle of a turn */
     /* how much others may be worked on while answers are held: some hundred microseconds */
     HELD_ANSWERS_MAX = 32,
-    HELD_BYTES_MAX = 128 * 1024,
+    HELD_BYTES_MAX = 192 * 1024,
 };
 
 static uint32_t unsent_answers(const struct conn *conn)
